@@ -10,7 +10,7 @@ use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
 use tikkun::store::{
-    BatchOutcome, EndAttempt, EndedSession, Pass, Schema, Watched, migrate_postgres, open_postgres,
+    BatchOutcome, EndAttempt, EndedSession, Pass, Requested, Schema, Watched, migrate_postgres, open_postgres,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -118,7 +118,7 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
     let job = rig.started().await;
     rig.delete_all(&job, 4).await;
     assert!(rig.live(TENANT).await.is_empty() && rig.attachments().await.is_empty());
-    assert!(matches!(rig.request("q2").await, tikkun::store::Requested::Active(_)));
+    assert!(matches!(rig.request("q2").await, Requested::Active(_)));
     rig.store.background_jobs.check().await.unwrap();
     let session = EndedSession { mark: "mark".into(), until: Utc::now() + TimeDelta::hours(1) };
     rig.store.ended_sessions.end_session(&session, Utc::now()).await.unwrap();
@@ -578,7 +578,8 @@ async fn a_look_at_the_newest_reads_little_of_what_is_long() {
     assert!(errors < 100, "{errors} rows of the outbox read for one error");
 }
 
-/// The deletion as a role that owns nothing, so that row security binds it; the rig's own hand owns all.
+/// The deletion as a role that owns nothing, so that row security binds it; the rig's own hand owns all. It has one
+/// connection, so that each batch meets the statements of the one before.
 async fn bound_by_policies(policies: &str) -> Rig {
     let server = Server::shared();
     let database = server.database().await;
@@ -586,7 +587,8 @@ async fn bound_by_policies(policies: &str) -> Rig {
     let role = format!("bound_in_{database}");
     rig.run(&format!("create role {role} login; grant all on all tables in schema public to {role}")).await;
     rig.run(&format!("grant all on all sequences in schema public to {role}; {policies}")).await;
-    let opened = open_postgres(&server.settings_as(&role, &database), Schema::Require).await;
+    let settings = PostgresSettings { max_connections: 1, ..server.settings_as(&role, &database) };
+    let opened = open_postgres(&settings, Schema::Require).await;
     rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
     rig.seed(20).await;
     rig
@@ -1466,4 +1468,79 @@ async fn a_reason_that_is_too_long_for_its_column_is_cut() {
     );
     let row = rig.get(id).await;
     assert_eq!((row.status, row.last_error), (Status::Failed, Some(cut)));
+}
+
+/// The advice of `tikkun doctor` where policies hinder.
+async fn let_the_role_see_all(rig: &Rig) {
+    let alter =
+        "do $$ begin execute format('alter role %I bypassrls', 'bound_in_' || current_database()); end $$";
+    rig.run(alter).await;
+}
+
+#[tokio::test]
+async fn a_policy_that_raises_without_a_tenant_holds_up_no_batch_after_its_role_sees_all() {
+    let rig = bound_by_policies("").await;
+    let job = rig.started().await;
+    assert_eq!(rig.good_batch(&job, 5, Pass::Forward).await.deleted, 5);
+    rig.run(
+        "alter table receipts enable row level security;
+         create policy tenant on receipts using (business_id = current_setting('app.business_id')::int)",
+    )
+    .await;
+    for _ in 0..3 {
+        rig.store.receipts.delete_batch(&order(&job, 5, Pass::Forward)).await.unwrap_err();
+    }
+    let_the_role_see_all(&rig).await;
+    assert_eq!(rig.good_batch(&job, 5, Pass::Forward).await.deleted, 5);
+    assert_eq!(rig.live(TENANT).await.len(), 10);
+}
+
+#[tokio::test]
+async fn receipts_that_a_policy_kept_go_as_soon_as_its_role_sees_all() {
+    let rig = bound_by_policies(
+        "alter table receipts enable row level security; create policy shown on receipts for select using (true);
+         create policy changed on receipts for update using (id > 5)",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len()), (15, 5));
+    assert!(rig.store.background_jobs.end_attempt(job.id, 1, &EndAttempt::Completed).await.unwrap());
+    let_the_role_see_all(&rig).await;
+    let Requested::Created(again) = rig.request("again").await else { panic!("an active row") };
+    let again = rig.begin(again.id).await;
+    assert_eq!(rig.good_batch(&again, 50, Pass::Forward).await.deleted, 5);
+}
+
+/// A plan that was made while a policy hid the neighbour's receipts shows that all of them are shown.
+#[tokio::test]
+async fn what_a_policy_hid_until_now_keeps_its_attachment_after_its_role_sees_all() {
+    let rig = bound_by_policies(
+        "alter table receipts enable row level security; create policy ours on receipts using (business_id = 789)",
+    )
+    .await;
+    rig.receipt(30, OTHER, Some(13), None).await;
+    let job = rig.started().await;
+    assert_eq!(rig.good_batch(&job, 10, Pass::Forward).await.condemned.len(), 0);
+    let_the_role_see_all(&rig).await;
+    let batch = rig.good_batch(&job, 10, Pass::Forward).await;
+    assert_eq!(rig.ids("select attachment_id from receipts where id = 30").await, [13], "it is alive");
+    assert_eq!((batch.deleted, batch.condemned.len()), (10, 9));
+}
+
+#[tokio::test]
+async fn a_receipt_that_goes_alive_where_a_policy_hides_it_is_set_aside() {
+    let rig = bound_by_policies(
+        "alter table receipts enable row level security; create policy ours on receipts using (business_id = 789)",
+    )
+    .await;
+    rig.run(
+        "create function give() returns trigger language plpgsql security definer as
+         $$ begin update receipts set business_id = 790, is_deleted = false where id = new.id; return null; end $$;
+         create trigger give after update on receipts for each row when (new.id = 4 and new.is_deleted)
+         execute function give()",
+    )
+    .await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), batch.condemned.len()), (19, 1, 0));
 }

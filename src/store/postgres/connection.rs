@@ -70,6 +70,8 @@ pub(super) struct Database {
     direct: Arc<AtomicBool>,
     /// Connections opened before this time have outdated prepared statements.
     outgrown: Arc<Mutex<Option<Instant>>>,
+    /// The policies of row security that bound this role when the last batch began.
+    bound_by: Mutex<Option<String>>,
     /// The foreign keys that refer to attachments.
     pub(super) references: ReferenceCache,
 }
@@ -116,6 +118,7 @@ impl Database {
             calm,
             direct,
             outgrown,
+            bound_by: Mutex::default(),
             references: ReferenceCache::default(),
         })
     }
@@ -139,8 +142,19 @@ impl Database {
 
     /// Stops using all present connections and their prepared statements.
     pub(super) fn forget_statements(&self) {
-        tracing::info!("the tables have changed: statements are prepared anew");
+        tracing::info!(
+            "the tables, or the policies that bind this role, have changed: statements are prepared anew"
+        );
         *self.outgrown.lock() = Some(Instant::now());
+    }
+
+    /// Whether statements of a connection that was taken then may have been planned under other policies than these.
+    pub(super) fn is_bound_anew(&self, taken: Instant, bound_by: &str) -> bool {
+        let mut known = self.bound_by.lock();
+        if known.replace(bound_by.to_owned()).is_some_and(|before| before != bound_by) && self.named() {
+            self.forget_statements();
+        }
+        self.named() && self.outgrown.lock().is_some_and(|since| since >= taken)
     }
 
     /// Records that a batch was committed.

@@ -3,6 +3,7 @@
 //! A list of ids is a subselect and so unknown to the planner, and `business_id + 0` matches no index.
 //! Otherwise the planner would compare the list with the index of all the tenant's rows, in each batch.
 
+use super::reference_sql::{bound_by, holders, judged};
 use crate::store::sql::deletion_steps::TakeSql;
 
 /// Locks the receipts that the given text selects: until the commit nobody can change those that are still
@@ -33,16 +34,20 @@ macro_rules! take {
     };
 }
 
-/// The row and its fence as committed, locked against changes until our commit. A row without a note was
-/// never begun by Tikkun.
-pub(super) const LOCK_JOB: &str = "
+/// The row and its fence as committed, locked against changes until our commit, and the policies that bind us. A row
+/// without a note was never begun by Tikkun.
+pub(super) const LOCK_JOB: &str = concat!(
+    "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
            coalesce(j.failed_count, 0) as failed_count, n.attempt,
-           (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now
+           (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now, (",
+    bound_by!(),
+    ") as bound_by
     from background_jobs j join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = $1
-    for no key update of j, n";
+    for no key update of j, n"
+);
 
 /// The statements that take receipts. They order by the table's column, not by the result's column, because
 /// the index has that order.

@@ -7,11 +7,13 @@
 //! later waits for our commit at the foreign key, and is refused. Deleted receipts that point to an
 //! attachment are locked too: whoever revives one waits, and finds it without the pointer.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
+use tokio::time::Instant;
 
 use super::connection::Database;
 use super::deletion_sql::{
@@ -19,12 +21,12 @@ use super::deletion_sql::{
     SET_ASIDE, STANDING, STILL_LIVE, TAKE, UNLINK, WRITE_OUTBOX,
 };
 use super::engine::bound;
-use super::fault::{During, is_outgrown, refused_or_fault};
+use super::fault::{BoundAnew, During, is_outgrown, refused_or_fault};
 use super::reference_sql::HOLD;
 use super::references::References;
 use super::statement::{Tx, query, scalar, tuples};
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
@@ -42,6 +44,10 @@ const CHANGING: &str = "change the rows of a batch";
 pub(super) struct PostgresDeletionTx {
     tx: Tx,
     database: Arc<Database>,
+    /// When its connection was taken.
+    taken: Instant,
+    /// The policies of row security that bind us.
+    bound_by: String,
     /// The locked attachments.
     held: Vec<i64>,
     /// How many attachments of the receipts row security hides from us.
@@ -53,8 +59,10 @@ impl Deletions for Arc<Database> {
     type Tx = PostgresDeletionTx;
 
     async fn begin(&self) -> Result<PostgresDeletionTx, Fault> {
+        let taken = Instant::now();
         let tx = self.batch("begin a deletion batch").await?;
-        Ok(PostgresDeletionTx { tx, database: Self::clone(self), held: Vec::new(), not_shown: 0 })
+        let (database, bound_by, held) = (Self::clone(self), String::new(), Vec::new());
+        Ok(PostgresDeletionTx { tx, database, taken, bound_by, held, not_shown: 0 })
     }
 
     fn forgets_statements(&self, fault: &Fault) -> bool {
@@ -62,7 +70,7 @@ impl Deletions for Arc<Database> {
         if outgrown {
             self.forget_statements();
         }
-        outgrown
+        outgrown || fault.source().is_some_and(|cause| cause.is::<BoundAnew>())
     }
 }
 
@@ -77,6 +85,10 @@ impl DeletionTx for PostgresDeletionTx {
             .await
             .during(&what)?;
         let Some(found) = found else { return Ok(None) };
+        self.bound_by = found.text("bound_by")?.unwrap_or_default();
+        if self.database.is_bound_anew(self.taken, &self.bound_by) {
+            return Err(Fault::new(FaultKind::Retryable, what).because(BoundAnew));
+        }
         let now = found.time("now")?.unwrap_or_default();
         locked_job(&found, job, now).map(Some)
     }
@@ -98,8 +110,9 @@ impl DeletionTx for PostgresDeletionTx {
             return Ok(found);
         }
         if !self.held.is_empty() {
-            let (held, named) = (self.held.as_slice(), self.database.named());
-            let batch = References { tenant: scope.business_id, held, gone, named };
+            let (held, named, bound_by) =
+                (self.held.as_slice(), self.database.named(), self.bound_by.as_str());
+            let batch = References { tenant: scope.business_id, held, gone, bound_by, named };
             found = self.database.references.needless(&mut self.tx, &batch).await?;
         }
         if self.not_shown > 0 {

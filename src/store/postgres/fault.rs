@@ -92,6 +92,12 @@ pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     }
 }
 
+/// Other policies of row security bind this role than when the statements of this connection were planned. No server
+/// rejects those: `alter role` outdates no plan, and rows that the old policies hid would stay hidden.
+#[derive(Debug, thiserror::Error)]
+#[error("other policies of row security bind this role than before")]
+pub(super) struct BoundAnew;
+
 /// Whether the server rejected a prepared statement because the tables have changed or the statement was
 /// discarded.
 pub(super) fn is_outgrown(fault: &Fault) -> bool {

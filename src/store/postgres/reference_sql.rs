@@ -98,7 +98,7 @@ macro_rules! hides {
             "
     select exists (
         select 1 from pg_class t
-        where (",
+        where t.relrowsecurity and (",
             $($tables,)+
             ")
           and row_security_active(t.oid)
@@ -113,16 +113,44 @@ macro_rules! hides {
         )
     };
 }
-pub(super) use hides;
 
-/// Whether rows may be hidden that need an attachment or its path; then no attachment can be judged.
-pub(super) const HIDES: &str = hides!(
-    "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
+/// The tables whose hidden rows may need an attachment or its path.
+macro_rules! judged {
+    () => {
+        concat!(
+            "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
          select c.conrelid from pg_constraint c
          where c.contype = 'f' and c.confrelid in ",
-    holders!("attachments"),
-    ")"
-);
+            holders!("attachments"),
+            ")"
+        )
+    };
+}
+
+/// The policies that bind this role on the tables of a batch, as a text, to detect changes.
+macro_rules! bound_by {
+    () => {
+        concat!(
+            "
+    select coalesce(string_agg(concat(t.oid, ':', (
+               select string_agg(p.oid::text, ',' order by p.oid) from pg_policy p
+               where p.polrelid = t.oid and exists (
+                   select 1 from unnest(p.polroles) as role where
+                   case when role = 0 then true else pg_has_role(role, 'usage') end))), ' ' order by t.oid), '')
+    from pg_class t
+    where t.relrowsecurity and row_security_active(t.oid) and (",
+            judged!(),
+            " or t.oid in (to_regclass('background_jobs'), to_regclass('tikkun_background_jobs'),
+                           to_regclass('tikkun_set_aside'), to_regclass('tikkun_cleanup_outbox')))"
+        )
+    };
+}
+pub(super) use {bound_by, hides, holders, judged};
+/// The same as a statement.
+pub(super) const BOUND_BY: &str = bound_by!();
+
+/// Whether rows may be hidden that need an attachment or its path; then no attachment can be judged.
+pub(super) const HIDES: &str = hides!(judged!());
 /// The reason why attachments cannot be judged.
 pub(super) const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
     them; `tikkun doctor` names it";

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::fault::{During, fault, names_something_gone};
-use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
+use super::fault::{BoundAnew, During, fault, names_something_gone};
+use super::reference_sql::{BOUND_BY, FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
 use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
@@ -26,6 +26,8 @@ pub(super) struct References<'a> {
     pub(super) held: &'a [i64],
     /// The receipts that are to be deleted.
     pub(super) gone: &'a [i64],
+    /// The policies that bound us when the batch began.
+    pub(super) bound_by: &'a str,
     /// Whether the query is a named statement.
     pub(super) named: bool,
 }
@@ -33,8 +35,8 @@ pub(super) struct References<'a> {
 /// The result of one query: the attachments that nothing live needs; those of the rest that a reference
 /// keeps, and by which; the foreign keys now; all deleted receipts beyond the batch that point to one of the
 /// attachments; the attachments that share a path with one of them, and are deleted with it or keep it;
-/// whether row security hides rows.
-type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool);
+/// whether row security hides rows, and the policies that bind us now.
+type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool, String);
 
 /// A foreign key to attachments.
 struct Reference {
@@ -86,8 +88,11 @@ impl ReferenceCache {
             let look = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(batch.named);
             let look = look.bind(batch.tenant.0).bind(&held).bind(batch.gone);
             let seen: Result<Seen, _> = look.fetch_one(&mut **tx).await;
-            let (free, kept, references, fingerprint, dead, sharing, hidden) =
+            let (free, kept, references, fingerprint, dead, sharing, hidden, bound_by) =
                 seen.map_err(|error| self.unseen(error))?;
+            if bound_by != batch.bound_by {
+                return Err(Fault::new(FaultKind::Retryable, LOOK).because(BoundAnew));
+            }
             if fingerprint != queries.fingerprint {
                 queries = self.learn(tx).await?;
                 continue;
@@ -180,7 +185,7 @@ fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
            array(select distinct id::bigint from pointing where is_deleted is true order by 1),
            array(select id::bigint from sharing
                  where ours and id not in (select id from held) order by 1),
-           ({HIDES})",
+           ({HIDES}), ({BOUND_BY})",
             all_hold("pointing"),
             heeded(&ties, "", "reference is null")
         ),
