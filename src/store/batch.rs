@@ -113,7 +113,7 @@ impl Delete<'_> {
         if !self.passed_by(tx).await?.is_empty() {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
-        let Unreferenced { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts).await?;
+        let Unreferenced { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts, &[]).await?;
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(receipts.len());
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
@@ -128,7 +128,7 @@ impl Delete<'_> {
     /// Works step by step, and splits steps whose rows are refused. A receipt that cannot be marked stays
     /// live and keeps its attachments.
     async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
-        let before = tx.needless(self.scope, &self.taken.live).await?.condemnable;
+        let before = tx.needless(self.scope, &self.taken.live, &[]).await?.condemnable;
         let mut marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
         let passed_by = self.passed_by(tx).await?;
         marked.refused.extend(passed_by.into_iter().map(|id| (id, LEFT_AS_IT_WAS.to_owned())));
@@ -139,7 +139,7 @@ impl Delete<'_> {
             tx.set_aside(self.scope, &batch.set_aside).await?;
         }
         let Unreferenced { condemnable, kept_for, mut withheld } =
-            tx.needless(self.scope, &marked.changed).await?;
+            tx.needless(self.scope, &marked.changed, &before).await?;
         let dropped = tx.missing(&before).await?;
         if dropped > 0 {
             withheld.insert(DROPPED.to_owned(), dropped);
@@ -363,7 +363,7 @@ mod tests {
             Ok(Taken { ids: self.ids.clone(), live })
         }
 
-        async fn needless(&mut self, _: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
+        async fn needless(&mut self, _: &Scope<'_>, gone: &[i64], _: &[i64]) -> Result<Unreferenced, Fault> {
             self.note("look");
             Ok(Unreferenced { condemnable: gone.to_vec(), ..Unreferenced::default() })
         }

@@ -150,8 +150,14 @@ pub(super) trait DeletionTx: Send + Sized {
     /// The next live receipts. Until the end nobody else can change them or the attachments they point to.
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault>;
 
-    /// The attachments of taken receipts that nothing live needs after those in `gone` are deleted.
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault>;
+    /// The attachments of taken receipts that nothing live needs after those in `gone` are deleted. Those of `earlier`
+    /// were found so before the mark, which may have taken the receipts that point to them out of the table.
+    async fn needless(
+        &mut self,
+        scope: &Scope<'_>,
+        gone: &[i64],
+        earlier: &[i64],
+    ) -> Result<Unreferenced, Fault>;
 
     /// The `ids` that are live now.
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;

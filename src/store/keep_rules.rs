@@ -42,12 +42,15 @@ mod rule {
 }
 
 /// The condition that, after the receipts of `gone` are deleted, no receipt needs `a` and a deleted one
-/// points to it. References and shared paths are checked elsewhere. `receipts` has all receipts that point to
-/// `a`.
+/// points to it, or did as `earlier` says: its mark may have taken it out of the table. References and shared paths are
+/// checked elsewhere. `receipts` has all receipts that point to `a`.
 pub(super) fn all_hold(receipts: &str) -> String {
     let holds = rules(receipts, LIVE).into_iter().map(|(_, rule)| rule);
     let deleted = pointed_to(receipts, "(l.is_deleted is true or l.id in (select id from gone))");
-    holds.chain([deleted]).collect::<Vec<_>>().join("\n      and ")
+    holds
+        .chain([format!("({deleted} or a.id in (select id from earlier))")])
+        .collect::<Vec<_>>()
+        .join("\n      and ")
 }
 
 /// The code of the first condition that would not hold of `a` after all of the tenant's receipts are marked,

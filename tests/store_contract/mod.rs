@@ -78,6 +78,9 @@ macro_rules! contract {
                 newest_keys_are_those_of_the_last_attachments_that_have_one
                 a_completed_row_says_what_is_missing_or_nothing
                 a_receipt_that_is_unique_among_the_deleted_is_set_aside
+                a_receipt_that_its_mark_takes_out_of_the_table_is_deleted
+                an_attachment_that_an_archive_of_receipts_refers_to_stays_and_is_reported
+                a_receipt_that_its_mark_gives_to_another_tenant_alive_is_set_aside
             }
             attempts {
                 a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it

@@ -1544,3 +1544,23 @@ async fn a_receipt_that_goes_alive_where_a_policy_hides_it_is_set_aside() {
     let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.set_aside.len(), batch.condemned.len()), (19, 1, 0));
 }
+
+#[tokio::test]
+async fn receipts_that_their_mark_takes_out_of_a_view_are_deleted() {
+    let rig = postgres().await;
+    rig.seed(20).await;
+    rig.run(
+        "alter table receipts rename to all_receipts;
+         create view receipts as select * from all_receipts where is_deleted is not true",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 10, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside), (10, 10, vec![]));
+    rig.raw.refuse("update", "all_receipts", "old.id = 14").await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside.len()), (9, 9, 1));
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![14], vec![14]));
+    let gone = "select count(*) from all_receipts where is_deleted and attachment_id is null";
+    assert_eq!(rig.number(gone).await, 19);
+}

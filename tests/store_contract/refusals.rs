@@ -5,7 +5,7 @@ use tikkun::job::ReceiptId;
 use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
-use super::rig::{Rig, TENANT, keys, order};
+use super::rig::{OTHER, Rig, TENANT, keys, order};
 
 async fn refuse(rig: &Rig, condition: &str) {
     rig.raw.refuse("update", "receipts", condition).await;
@@ -325,4 +325,54 @@ pub async fn a_receipt_that_is_unique_among_the_deleted_is_set_aside(rig: &Rig) 
     assert!([4, 7].iter().all(|id| {
         !keys(std::slice::from_ref(&batch)).iter().any(|key| key.ends_with(&format!("/{id}.pdf")))
     }));
+}
+
+/// What an application does that keeps deleted receipts in a table of their own.
+async fn archive_what_is_marked(rig: &Rig, columns: &str) {
+    let away = format!(
+        "insert into receipts_archive select {columns} from receipts where id = new.id;
+         delete from receipts where id = new.id"
+    );
+    rig.raw.after("update", "receipts", "new.is_deleted", &away).await;
+}
+
+pub async fn a_receipt_that_its_mark_takes_out_of_the_table_is_deleted(rig: &Rig) {
+    rig.seed(20).await;
+    rig.run("create table receipts_archive as select * from receipts where 1 = 0").await;
+    archive_what_is_marked(rig, "*").await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 10, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside), (10, 10, vec![]));
+    // The rest goes step by step, because of 14; the attachment 17 is needed elsewhere.
+    rig.raw.refuse("update", "receipts", "old.id = 14").await;
+    rig.receipt(30, OTHER, Some(17), None).await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    let aside: Vec<i64> = batch.set_aside.iter().map(|row| row.receipt.0).collect();
+    assert_eq!((batch.deleted, batch.condemned.len(), aside), (9, 8, vec![14]));
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![14], vec![14, 17]));
+    assert_eq!(rig.ids("select attachment_id from receipts where id = 30").await, [17]);
+    assert_eq!(rig.number("select count(*) from receipts_archive").await, 19);
+    assert_eq!(rig.number("select count(*) from tikkun_cleanup_outbox").await, 18);
+    assert_eq!(rig.batch(&job, 50, Pass::Sweep).await, BatchOutcome::Empty);
+    let row = rig.get(job.id).await;
+    assert_eq!((row.progress.succeeded, row.progress.failed, row.cursor.attachments_kept), (19, 1, None));
+}
+
+pub async fn an_attachment_that_an_archive_of_receipts_refers_to_stays_and_is_reported(rig: &Rig) {
+    rig.seed(9).await;
+    rig.run("create table receipts_archive (id integer, file integer references attachments (id))").await;
+    archive_what_is_marked(rig, "id, attachment_id").await;
+    rig.raw.refuse("update", "receipts", "old.id = 4").await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), batch.condemned.len()), (8, 1, 0));
+    assert_eq!(batch.kept_for, [("receipts_archive.file".to_owned(), 8)]);
+    assert_eq!(rig.attachments().await.len(), 9);
+}
+
+pub async fn a_receipt_that_its_mark_gives_to_another_tenant_alive_is_set_aside(rig: &Rig) {
+    rig.seed(9).await;
+    let give = format!("update receipts set business_id = {OTHER}, is_deleted = false where id = 4");
+    rig.raw.after("update", "receipts", "new.id = 4 and new.is_deleted", &give).await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
 }

@@ -3,7 +3,7 @@
 //! A list of ids is a subselect and so unknown to the planner, and `business_id + 0` matches no index.
 //! Otherwise the planner would compare the list with the index of all the tenant's rows, in each batch.
 
-use super::reference_sql::{bound_by, holders, judged};
+use super::reference_sql::{bound_by, hides, holders, judged};
 use crate::store::sql::deletion_steps::TakeSql;
 
 /// Locks the receipts that the given text selects: until the commit nobody can change those that are still
@@ -129,13 +129,17 @@ pub(super) const CHANGE: &str = change!("status = 'running'");
 /// The same, not noticing that the row was cancelled: `check.cancel`.
 pub(super) const CHANGE_CANCELLED: &str = change!("status in ('running', 'cancelled')");
 
-/// Counts the rows after the change, effects of triggers included: receipts that are deleted; attachments
-/// that still exist or now use the object of a deleted one; live receipts that point to one, and deleted ones
-/// that do although a foreign key should have cleared the pointer, which a trigger can prevent; and whether
-/// the job's row has moved.
-pub(super) const STANDING: &str = "
-    select (select count(*) from receipts
-            where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
+/// Looks at the rows after the change, effects of triggers included. Whether all receipts are deleted, or none is live
+/// whoever has it, and no policy may hide one. How many attachments still exist or now use the object of a deleted one;
+/// live receipts point to one, and deleted ones do although a foreign key should have cleared the pointer, which a
+/// trigger can prevent. And whether the job's row has moved.
+pub(super) const STANDING: &str = concat!(
+    "
+    select (select count(*) filter (where business_id + 0 = $1 and is_deleted is true) = cardinality($2::bigint[])
+                or (count(*) filter (where is_deleted is not true) = 0 and not (",
+    hides!("t.oid in ", holders!("receipts")),
+    "))
+            from receipts where id = any((select $2::bigint[])::bigint[])),
            (select count(*) from attachments where id = any((select $3::bigint[])::bigint[]))
            + (select count(*) from attachments where storage_path = any((select $6::text[])::text[]))
            + (select count(*) from receipts r
@@ -145,7 +149,8 @@ pub(super) const STANDING: &str = "
                      select count(*) from pg_constraint c
                      where c.contype = 'f' and c.conrelid = to_regclass('receipts')
                        and c.confrelid = to_regclass('attachments')) > 1)),
-           exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7)";
+           exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7)"
+);
 
 /// Receipts of a list that are live now.
 pub(super) const STILL_LIVE: &str = "

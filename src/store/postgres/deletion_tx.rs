@@ -104,7 +104,12 @@ impl DeletionTx for PostgresDeletionTx {
         Ok(Taken { ids, live })
     }
 
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
+    async fn needless(
+        &mut self,
+        scope: &Scope<'_>,
+        gone: &[i64],
+        earlier: &[i64],
+    ) -> Result<Unreferenced, Fault> {
         let mut found = Unreferenced::default();
         if gone.is_empty() {
             return Ok(found);
@@ -112,7 +117,7 @@ impl DeletionTx for PostgresDeletionTx {
         if !self.held.is_empty() {
             let (held, named, bound_by) =
                 (self.held.as_slice(), self.database.named(), self.bound_by.as_str());
-            let batch = References { tenant: scope.business_id, held, gone, bound_by, named };
+            let batch = References { tenant: scope.business_id, held, gone, earlier, bound_by, named };
             found = self.database.references.needless(&mut self.tx, &batch).await?;
         }
         if self.not_shown > 0 {
@@ -244,7 +249,7 @@ impl PostgresDeletionTx {
         let processed = moved_to.map(|moved| moved.progress.processed);
         let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
         let marked = [change.marked, change.receipts].concat();
-        let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
+        let (deleted, there, moved): (bool, i64, bool) = tuples(STANDING)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
             .bind(&marked)
@@ -256,7 +261,7 @@ impl PostgresDeletionTx {
             .fetch_one(&mut *self.tx)
             .await
             .during("look at what a batch has changed")?;
-        if usize::try_from(deleted) != Ok(marked.len()) || there != 0 {
+        if !deleted || there != 0 {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
         if processed.is_some() && !moved {

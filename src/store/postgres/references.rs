@@ -26,6 +26,8 @@ pub(super) struct References<'a> {
     pub(super) held: &'a [i64],
     /// The receipts that are to be deleted.
     pub(super) gone: &'a [i64],
+    /// Attachments that nothing needed before these were marked.
+    pub(super) earlier: &'a [i64],
     /// The policies that bound us when the batch began.
     pub(super) bound_by: &'a str,
     /// Whether the query is a named statement.
@@ -64,7 +66,7 @@ pub(super) struct Queries {
     /// The foreign keys for which these were built.
     fingerprint: String,
     /// Finds those of the locked attachments `$2` that nothing live needs after the receipts `$3` are
-    /// deleted, as [`Seen`].
+    /// deleted, as [`Seen`]. Nothing needed `$4` before these were marked.
     candidates: String,
     /// The same for all receipts of a tenant, as sums: attachments, objects and bytes by the first condition
     /// that does not hold and by reference.
@@ -86,7 +88,7 @@ impl ReferenceCache {
         let (mut held, mut locked) = (batch.held.to_vec(), batch.gone.to_vec());
         for _ in 0..LOOKS {
             let look = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(batch.named);
-            let look = look.bind(batch.tenant.0).bind(&held).bind(batch.gone);
+            let look = look.bind(batch.tenant.0).bind(&held).bind(batch.gone).bind(batch.earlier);
             let seen: Result<Seen, _> = look.fetch_one(&mut **tx).await;
             let (free, kept, references, fingerprint, dead, sharing, hidden, bound_by) =
                 seen.map_err(|error| self.unseen(error))?;
@@ -158,7 +160,7 @@ fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
         fingerprint,
         candidates: format!(
             "
-    with recursive gone as materialized (select unnest($3::bigint[]) as id),
+    with recursive gone as materialized (select unnest($3::bigint[]) as id), earlier as materialized (select unnest($4::bigint[]) as id),
     held as materialized (
         select a.id, coalesce(a.storage_path, '') as path from attachments a
         where a.id = any((select $2::bigint[])::bigint[])),

@@ -58,10 +58,10 @@ pub(super) const STILL_LIVE: &str = "
     select r.id from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is not true order by r.id";
 
-/// How many of a list are deleted now, effects of triggers included.
-pub(super) const DELETED: &str = "
+/// How many of a list are live now, whoever has them: effects of triggers included.
+pub(super) const LEFT: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
-    where +r.business_id = ?2 and r.is_deleted is true";
+    where r.is_deleted is not true";
 
 /// How many attachments of a list do not exist now.
 pub(super) const MISSING: &str =

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    DELETED, DROP_ATTACHMENTS, LINKED, LOCK_JOB, MARK, MISSING, MOVED, SET_ASIDE, STILL_LIVE, TAKE, THERE,
+    DROP_ATTACHMENTS, LEFT, LINKED, LOCK_JOB, MARK, MISSING, MOVED, SET_ASIDE, STILL_LIVE, TAKE, THERE,
     WRITE_OUTBOX,
 };
 use super::fault::{During, refused_or_fault};
@@ -72,7 +72,12 @@ impl DeletionTx for SqliteDeletionTx {
         Ok(Taken { live: ids.clone(), ids })
     }
 
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
+    async fn needless(
+        &mut self,
+        scope: &Scope<'_>,
+        gone: &[i64],
+        earlier: &[i64],
+    ) -> Result<Unreferenced, Fault> {
         if gone.is_empty() {
             return Ok(Unreferenced::default());
         }
@@ -80,6 +85,7 @@ impl DeletionTx for SqliteDeletionTx {
         let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
             .bind(scope.business_id.0)
             .bind(list::json(gone)?)
+            .bind(list::json(earlier)?)
             .fetch_all(&mut *self.tx)
             .await
             .during("find the attachments of a batch")?;
@@ -114,7 +120,7 @@ impl DeletionTx for SqliteDeletionTx {
         if let Some(moved) = &change.moved {
             self.move_cursor(scope, moved).await?;
         }
-        self.are_deleted(scope, &[change.marked, change.receipts].concat()).await?;
+        self.are_deleted(&[change.marked, change.receipts].concat()).await?;
         Ok(condemned)
     }
 
@@ -158,15 +164,14 @@ impl SqliteDeletionTx {
         Ok(())
     }
 
-    /// Fails unless each of these receipts is deleted, whatever triggers did.
-    async fn are_deleted(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<(), StepFault> {
+    /// Fails unless each of these receipts is deleted or out of the table, whatever triggers did.
+    async fn are_deleted(&mut self, receipts: &[i64]) -> Result<(), StepFault> {
         if receipts.is_empty() {
             return Ok(());
         }
-        let deleted = sqlx::query_scalar(DELETED).bind(list::json(receipts)?).bind(scope.business_id.0);
-        let deleted: i64 =
-            deleted.fetch_one(&mut *self.tx).await.during("look at the receipts of a batch")?;
-        all_done(usize::try_from(deleted) == Ok(receipts.len()))
+        let left = sqlx::query_scalar(LEFT).bind(list::json(receipts)?);
+        let left: i64 = left.fetch_one(&mut *self.tx).await.during("look at the receipts of a batch")?;
+        all_done(left == 0)
     }
 
     async fn note_objects(
@@ -234,8 +239,9 @@ mod tests {
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be scanned completely: the batch itself, never a table.
-    const SMALL: [&str; 14] = [
+    const SMALL: [&str; 15] = [
         "CONSTANT",
+        "earlier",
         "json_each",
         "one",
         "gone",
@@ -271,7 +277,7 @@ mod tests {
             TAKE.set_aside,
             MARK,
             STILL_LIVE,
-            DELETED,
+            LEFT,
             MISSING,
             LINKED,
             THERE,

@@ -27,17 +27,23 @@ const LIST: &str = "
 const OF_BATCH: &str = "select value from json_each(?2)";
 /// The receipts of a deletion of all receipts; none is marked yet.
 const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
-/// SQL for the attachments that the given receipts point to, named `pointed`.
-fn pointed(receipts: &str) -> String {
+/// What nothing needed before the receipts of a batch were marked, listed in ?3.
+const OF_EARLIER: &str = "select value from json_each(?3)";
+const NONE_EARLIER: &str = "select 0 where false";
+/// SQL for the attachments that the given receipts point to, named `pointed`, or did `earlier`.
+fn pointed(receipts: &str, earlier: &str) -> String {
     format!(
         "
     with recursive gone(id) as materialized ({receipts}),
+         earlier(id) as materialized ({earlier}),
          pointed(id) as materialized (
              select r.attachment_id from gone cross join receipts r on r.id = gone.id
              where r.attachment_id is not null
              union
              select r.preview_attachment_id from gone cross join receipts r on r.id = gone.id
-             where r.preview_attachment_id is not null)"
+             where r.preview_attachment_id is not null
+             union
+             select id from earlier)"
     )
 }
 
@@ -117,7 +123,7 @@ fn queries(references: Vec<Reference>) -> Queries {
     where case when reference is not null then id in (select id from pointed)
           else path not in (select path from sharing where id not in (select id from free)) end
     order by id",
-            pointed(OF_BATCH),
+            pointed(OF_BATCH, OF_EARLIER),
             all_hold("receipts"),
             heeded(&ties, "", "reference is null")
         ),
@@ -135,7 +141,7 @@ fn queries(references: Vec<Reference>) -> Queries {
                {broken} as broken, {kept} as reference
         from (select id, true as asked from pointed union all select id, false from sharing) w
         cross join attachments a on a.id = w.id){},{SUMS}",
-            pointed(OF_TENANT),
+            pointed(OF_TENANT, NONE_EARLIER),
             heeded(&ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
         ),
     }
