@@ -138,6 +138,29 @@ async fn a_job_that_waits_again_stays_for_its_next_run() {
 }
 
 #[tokio::test]
+async fn a_job_that_waits_in_rq_scheduler_stays_for_its_next_run() {
+    for end in [ends("first"), fails(), dropped()] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let first = one(&*broker, job("a")).await;
+        prefix.ask(&["HSET", "job:a", "status", "scheduled"]).await;
+        prefix.ask(&["ZADD", "scheduler:scheduled_jobs", "9999999999", "a"]).await;
+        assert_eq!(settle(&*broker, &first, end.clone()).await, Settled::Done, "{end:?}");
+        assert_eq!(record(&*broker, "a").await.state, JobState::Scheduled, "{end:?}");
+        assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1, "{end:?}");
+        nobody_holds_it(&prefix).await;
+    }
+    // A periodic one is always listed there, and its end is its own.
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    prefix.ask(&["ZADD", "scheduler:scheduled_jobs", "9999999999", "a"]).await;
+    let periodic = one(&*broker, job("a")).await;
+    assert_eq!(settle(&*broker, &periodic, ends("x")).await, Settled::Done);
+    assert_eq!(record(&*broker, "a").await.state, JobState::Finished);
+    assert!(prefix.ask_number(&["TTL", "job:a"]).await > 0);
+}
+
+#[tokio::test]
 async fn a_run_decides_though_the_execution_of_a_dead_worker_is_still_listed() {
     for end in [ends("last"), fails()] {
         let prefix = Prefix::new();

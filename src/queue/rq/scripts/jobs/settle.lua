@@ -109,6 +109,8 @@ local function settle(first, last)
     elseif WAITS[run.status] then
       found = try('ZSCORE', key(WAITS[run.status], queue), run.id)
     end
+    -- rq-scheduler has a list of its own.
+    if not found and run.status == 'scheduled' then found = try('ZSCORE', key('scheduler', 'scheduled_jobs'), run.id) end
     return found and type(found) ~= 'table'
   end
 
