@@ -376,6 +376,59 @@ async fn a_unique_key_goes_with_its_job_or_at_the_end_of_its_period() {
         settle(&*broker, &delivery, end.clone()).await;
         broker.expire(9).await.unwrap();
         assert_eq!(prefix.ask_number(&["EXISTS", UNIQUE]).await, i64::from(is_open), "{end:?}");
+/// As RQ deletes a running job, which saves its progress afterwards.
+async fn deleted_while_it_goes_on(prefix: &Prefix) {
+    prefix.ask(&["DEL", "job:a"]).await;
+    prefix.ask(&["HSET", "job:a", "meta", "half-way"]).await;
+}
+
+#[tokio::test]
+async fn what_a_deleted_job_writes_while_it_goes_on_goes_with_its_end() {
+    for end in [ends("x"), fails(), dropped(), Disposition::Rescue] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, job("a")).await;
+        taken_off(&prefix, &delivery).await;
+        deleted_while_it_goes_on(&prefix).await;
+        assert_eq!(settle(&*broker, &delivery, end.clone()).await, Settled::NotOurs, "{end:?}");
+        assert_eq!(prefix.ask_number(&["EXISTS", "job:a"]).await, 0, "{end:?}");
+        nobody_holds_it(&prefix).await;
+    }
+    // Nor is it rescued.
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    one(&*broker, job("a")).await;
+    deleted_while_it_goes_on(&prefix).await;
+    broker.end_lease(&me()).await.unwrap();
+    assert_eq!(broker.orphans(9).await.unwrap().len(), 0);
+    assert_eq!(prefix.ask_number(&["EXISTS", "job:a"]).await, 0);
+    nobody_holds_it(&prefix).await;
+}
+
+#[tokio::test]
+async fn what_others_have_under_the_id_of_a_deleted_job_stays_at_its_end() {
+    // Another run of it goes on.
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let older = one(&*broker, job("a")).await;
+    let newer = second_run(&prefix, &*broker).await;
+    deleted_while_it_goes_on(&prefix).await;
+    assert_eq!(settle(&*broker, &older, ends("x")).await, Settled::NotOurs);
+    assert_eq!(prefix.ask_number(&["EXISTS", "job:a"]).await, 1);
+    assert_eq!(settle(&*broker, &newer, ends("x")).await, Settled::NotOurs);
+    assert_eq!(prefix.ask_number(&["EXISTS", "job:a"]).await, 0);
+    // It is a job, though not a whole one, or none at all.
+    for (command, rest) in [("HSET", &["created_at", "x"][..]), ("HSET", &["data", "x"]), ("SET", &["x"])] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, job("a")).await;
+        prefix.ask(&["DEL", "job:a"]).await;
+        prefix.ask(&[&[command, "job:a"], rest].concat()).await;
+        settle(&*broker, &delivery, ends("x")).await;
+        assert_eq!(prefix.ask_number(&["EXISTS", "job:a"]).await, 1, "{command} {rest:?}");
+    }
+}
+
     }
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

@@ -280,6 +280,15 @@ end
 -- A job that has not begun expires after the time that its client asked for, counted from its enqueueing, as
 -- in RQ. A job that has begun lives until its end.
 local function live_until_it_begins(id, ttl, started_at)
+-- The same at the end of a run of such a job. What the run has written under its id since, such as its progress, is
+-- deleted with the last of its runs: no job is without all of these fields.
+local function drop_remains(id)
+  give_places_back(id)
+  local found = redis.pcall('HMGET', key('job', id), 'status', 'data', 'created_at')
+  if is_something_else(found) or found[1] or found[2] or found[3] or is_held(id) then return end
+  call('DEL', key('job', id))
+end
+
   local seconds = tonumber(ttl or '') or 0
   if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
     keep(id, seconds, { dependency_ids = true })

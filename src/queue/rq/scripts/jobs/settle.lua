@@ -518,7 +518,7 @@ local function settle(first, last)
       if not conclude() then hold_on(keys, deliveries) end
     else
       free()
-      if not run.status then give_places_back(run.id) end
+      if not run.status then drop_remains(run.id) end
     end
     answers[place] = answer
   end

@@ -64,7 +64,7 @@ for n = 0, #lent - 2, 2 do
       call('ZREM', key('wip', queue), lent[i])
       call('DEL', key('execution', lent[i]))
       try('ZREM', key('executions', id), execution)
-      if #hash == 0 then give_places_back(id) end
+      if not job.status then drop_remains(id) end
     else
       local size = size_of(hash)
       local is_large = size > ANSWER
