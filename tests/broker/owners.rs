@@ -338,9 +338,26 @@ async fn a_running_job_that_a_client_cancels_is_let_go_at_its_end() {
         assert_eq!(record(&*broker, "a").await.state, JobState::Canceled);
         assert_eq!(prefix.ask_number(&["XLEN", "results:a"]).await, results);
         assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 0);
+        assert!(
+            prefix.ask_number(&["TTL", "job:a"]).await > 31_000_000,
+            "as one that was canceled in its queue"
+        );
         nobody_holds_it(&prefix).await;
         worker_is_idle(&prefix).await;
     }
+}
+
+#[tokio::test]
+async fn a_job_that_was_canceled_while_it_ran_is_kept_from_its_last_end_on() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let older = one(&*broker, job("a")).await;
+    let newer = second_run(&prefix, &*broker).await;
+    prefix.ask(&["HSET", "job:a", "status", "canceled", "failure_ttl", "60"]).await;
+    assert_eq!(settle(&*broker, &older, ends("x")).await, Settled::Done);
+    assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1, "the other one runs");
+    assert_eq!(settle(&*broker, &newer, ends("x")).await, Settled::Done);
+    assert!((1..=70).contains(&prefix.ask_number(&["TTL", "job:a"]).await));
 }
 
 #[tokio::test]

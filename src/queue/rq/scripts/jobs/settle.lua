@@ -421,13 +421,15 @@ local function settle(first, last)
   -- These put a job where others of its queue are, too.
   local MOVES = { retry = true, again = true, forward = true, back = true, rescue = true }
 
-  -- A user cancelled it while it ran: the outcome is recorded, but its state is not changed.
+  -- A user cancelled it while it ran: the outcome is recorded, but its state is not changed. It is kept as long as one
+  -- that was cancelled while it waited.
   local function canceled()
     free()
     call('HSET', run.name, 'x_settled', mark())
     if run.how.verdict == 'ack' and run.how.keep ~= 0 then
       unless_spoiled(record, '1', 'return_value', run.how.keep)
     end
+    if not run.stays then keep(run.id, tonumber(call('HGET', run.name, 'failure_ttl') or '') or FAILURE_TTL) end
   end
 
   -- Frees what an ended job holds outside its own keys.
