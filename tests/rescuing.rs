@@ -325,6 +325,21 @@ async fn a_process_that_cannot_renew_its_lease_takes_nothing_from_itself() {
 }
 
 #[actix_rt::test]
+async fn what_has_ended_is_dropped_in_time_and_what_was_enqueued_again_stays_without_any_scheduler() {
+    let ground = Ground::new().await;
+    let jobs = [("ended", "", ""), ("again", "", "")];
+    let lent = ground.loses_its_lease("one", Mortal::NAME, &jobs).await;
+    let well = Disposition::Ack { result: 7.into(), keep: Limit::After(Duration::from_secs(2)) };
+    let ends: Vec<_> = lent.iter().map(|delivery| Settlement::new(delivery, well.clone())).collect();
+    ground.broker.settle(&ends).await.unwrap();
+    ground.redis.ask(&["HSET", "rq:job:again", "status", "queued"]);
+    ground.rescuer("two", Registry::default());
+    until("both entries to go", async || ground.redis.ask(&["ZCARD", "rq:finished:q"]) == "0").await;
+    assert_eq!(ground.redis.ask(&["EXISTS", "rq:job:ended"]), "0");
+    assert_eq!(ground.redis.ask(&["TTL", "rq:job:again"]), "-1");
+}
+
+#[actix_rt::test]
 async fn what_is_told_of_a_death_may_hold_its_thread_and_everything_else_goes_on() {
     let ground = Ground::new().await;
     ground.dies_with(&[("a", "", "tests.stubborn"), ("b", "holds", ""), ("c", "", "")]).await;

@@ -1,5 +1,6 @@
 //! Recovers what is lost: jobs of dead processes and foreign workers, objects that could not be deleted, rows
-//! without a queue job. No state is kept across restarts; any process may repeat any action.
+//! without a queue job. Drops ended jobs that have been kept long enough, and keeps those that were enqueued again.
+//! No state is kept across restarts; any process may repeat any action.
 
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::tracking::TrackedKind;
 use crate::worker::IsolatedThreads;
+
+/// The most jobs dropped in one call; it limits the size of a transaction.
+const BATCH: u32 = 1000;
 
 /// The actor that recovers what is lost.
 #[derive(Clone)]
@@ -63,6 +67,8 @@ impl Rescuer {
             let rescued = rescue((&self.ports, &mut left_to_others), &isolated_threads, self.deadline).await;
             faults.extend(rescued.err());
             self.ports.turn.beat();
+            faults.extend(self.expire().await.err());
+            self.ports.turn.beat();
             faults.extend(foreign_workers.tend(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
@@ -81,6 +87,16 @@ impl Rescuer {
             failing = !faults.is_empty();
             tokio::time::sleep(self.settings.interval).await;
         }
+    }
+
+    /// Continues while there is more to drop, and stops at the deadline, since orphaned jobs wait meanwhile.
+    async fn expire(&self) -> Result<(), Fault> {
+        let until = Instant::now() + self.deadline;
+        let expire = || self.ports.broker.expire(BATCH);
+        while answer_in(self.deadline, "drop old jobs", expire()).await? == BATCH && Instant::now() < until {
+            self.ports.turn.beat();
+        }
+        Ok(())
     }
 
     /// Logs once that objects wait for too long, and makes those due that wait only because the clock was set back.

@@ -1,6 +1,6 @@
-//! Moves due jobs to their queues, enqueues the jobs of schedules, and drops ended jobs that have been kept
-//! long enough. One process leads; the others stand by. Of those that have the same schedules one leads them: who
-//! leads in all else may have none, or others. No state is kept across restarts: all of it is in the broker.
+//! Moves due jobs to their queues, enqueues the jobs of schedules, and drops ended jobs beyond the budget. One
+//! process leads; the others stand by. Of those that have the same schedules one leads them: who leads in all else may
+//! have none, or others. No state is kept across restarts: all of it is in the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl Scheduler {
         }
         let mut tidied = Ok(());
         if lead.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
-            tidied = self.expire().await.and(self.trim().await);
+            tidied = self.trim().await;
             lead.tidied = Some(Instant::now());
         }
         enqueued.and(promoted).and(tidied)
@@ -116,13 +116,6 @@ impl Scheduler {
 
     async fn promote(&self) -> Result<(), Fault> {
         while answer_in(self.deadline, "promote due jobs", self.broker.promote_due(BATCH)).await? == BATCH {
-            self.turn.beat();
-        }
-        Ok(())
-    }
-
-    async fn expire(&self) -> Result<(), Fault> {
-        while answer_in(self.deadline, "drop old jobs", self.broker.expire(BATCH)).await? == BATCH {
             self.turn.beat();
         }
         Ok(())

@@ -135,11 +135,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Moves up to `max` due jobs (scheduled or to be retried) to their queues; returns how many.
     async fn promote_due(&self, max: u32) -> Result<u32, Fault>;
 
-    /// Deletes up to `max` ended jobs that have expired; returns how many.
+    /// Deletes up to `max` ended jobs that have expired; returns how many. Those that were enqueued again meanwhile do not
+    /// expire any more, so call this every few seconds.
     async fn expire(&self, max: u32) -> Result<u32, Fault>;
 
     /// Deletes up to `max` ended jobs, the oldest first, from queues that keep more than `budget`; returns
-    /// how many.
+    /// how many. Also deletes what is left of jobs that others ended or deleted.
     async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault>;
 
     /// Pauses `queue` until it is resumed: no process can fetch from it, and running jobs go on. `false`: it

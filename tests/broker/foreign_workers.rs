@@ -54,8 +54,8 @@ async fn an_abandoned_job_fails_in_rqs_words_and_frees_those_that_allow_it() {
     assert_eq!((job.state, job.failures), (JobState::Failed, 1));
     let error = job.error.unwrap();
     assert!(error.starts_with("Moved to FailedJobRegistry, due to AbandonedJobError, at 20"), "{error}");
-    assert!((80..=90).contains(&prefix.ask_number(&["TTL", "job:a"]).await));
-    assert!((80..=90).contains(&prefix.ask_number(&["TTL", "results:a"]).await));
+    assert!((80..=95).contains(&prefix.ask_number(&["TTL", "job:a"]).await));
+    assert!((80..=95).contains(&prefix.ask_number(&["TTL", "results:a"]).await));
     assert_eq!(prefix.ask_number(&["ZCARD", "failed:q"]).await, 1);
     for gone in ["wip:q", "executions:a"] {
         assert_eq!(prefix.ask_number(&["EXISTS", gone]).await, 0, "{gone}");

@@ -376,23 +376,6 @@ async fn a_running_job_that_a_client_deletes_is_let_go_at_its_end() {
     }
 }
 
-fn with_key(id: &str, period: Option<Duration>) -> NewJob {
-    NewJob { unique: Some(Unique { key: "report/27".to_owned(), period }), ..job(id) }
-}
-
-const UNIQUE: &str = "tikkun:unique:report/27";
-
-#[tokio::test]
-async fn a_unique_key_goes_with_its_job_or_at_the_end_of_its_period() {
-    let later = Disposition::RetryAt { delay: LONG, error: "later".into() };
-    for (end, is_open) in [(ends("x"), false), (fails(), false), (dropped(), false), (later, true)] {
-        let prefix = Prefix::new();
-        let broker = leased(&prefix).await;
-        let delivery = one(&*broker, with_key("a", None)).await;
-        assert_eq!(prefix.ask_number(&["TTL", UNIQUE]).await, -1, "as long as it is open");
-        settle(&*broker, &delivery, end.clone()).await;
-        broker.expire(9).await.unwrap();
-        assert_eq!(prefix.ask_number(&["EXISTS", UNIQUE]).await, i64::from(is_open), "{end:?}");
 /// As RQ deletes a running job, which saves its progress afterwards.
 async fn deleted_while_it_goes_on(prefix: &Prefix) {
     prefix.ask(&["DEL", "job:a"]).await;
@@ -446,6 +429,23 @@ async fn what_others_have_under_the_id_of_a_deleted_job_stays_at_its_end() {
     }
 }
 
+fn with_key(id: &str, period: Option<Duration>) -> NewJob {
+    NewJob { unique: Some(Unique { key: "report/27".to_owned(), period }), ..job(id) }
+}
+
+const UNIQUE: &str = "tikkun:unique:report/27";
+
+#[tokio::test]
+async fn a_unique_key_goes_with_its_job_or_at_the_end_of_its_period() {
+    let later = Disposition::RetryAt { delay: LONG, error: "later".into() };
+    for (end, is_open) in [(ends("x"), false), (fails(), false), (dropped(), false), (later, true)] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, with_key("a", None)).await;
+        assert_eq!(prefix.ask_number(&["TTL", UNIQUE]).await, -1, "as long as it is open");
+        settle(&*broker, &delivery, end.clone()).await;
+        broker.expire(9).await.unwrap();
+        assert_eq!(prefix.ask_number(&["EXISTS", UNIQUE]).await, i64::from(is_open), "{end:?}");
     }
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
@@ -468,7 +468,7 @@ async fn unique_keys_that_were_left_behind_go_in_time() {
         prefix.ask(&["HSET", &name, "job", "deleted", "until", until]).await;
     }
     eventually("the key of a deleted job to go", async || {
-        broker.expire(9).await.unwrap();
+        broker.trim(Budget::default(), 9).await.unwrap();
         let left = prefix.ask_number(&["EXISTS", "tikkun:unique:gone"]).await;
         let lives = prefix.ask_number(&["TTL", "tikkun:unique:by the period"]).await;
         (left == 0 && lives > 0).then_some(())

@@ -250,6 +250,11 @@ pub fn registries(job: &Value) -> Vec<String> {
     job["in_registries"].as_object().unwrap_or_else(|| panic!("{job}")).keys().cloned().collect()
 }
 
+/// Whether a key is kept for about so many seconds: on the server a little longer, for where no process drops it.
+pub fn is_kept_for(seconds: i64, ttl: &Value) -> bool {
+    ttl.as_i64().is_some_and(|ttl| (seconds - 10..=seconds + 5).contains(&ttl))
+}
+
 /// What ended the job, last line first.
 pub fn last_line(job: &Value) -> String {
     text(&job["exc_info"]).trim_end().lines().last().unwrap_or_default().to_owned()

@@ -87,7 +87,7 @@ fn killed_workers(version: Version) {
         last_line(&job).starts_with("Moved to FailedJobRegistry, due to AbandonedJobError, at 2"),
         "{job}"
     );
-    assert!((850..=900).contains(&job["redis_ttl"]["job"].as_i64().unwrap()), "{job}");
+    assert!((850..=905).contains(&job["redis_ttl"]["job"].as_i64().unwrap()), "{job}");
     let job = place.becomes(&retried, "scheduled");
     assert_eq!((registries(&job), &job["retry"]["retries_left"]), (vec!["scheduled".to_owned()], &json!(1)));
     place

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::claims::Claim;
-use crate::ground::{Place, registries, text};
+use crate::ground::{Place, RUNTIME, registries, text};
 use crate::leftovers::worker;
 use crate::python::{ALL, ONLY_3, Version};
 
@@ -12,6 +12,7 @@ pub const CLAIMS: &[Claim] = &[
     ("of_two_runs_of_one_id_the_execution_that_is_named_is_stopped", ONLY_3, stop_execution),
     ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
     ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
+    ("what_ended_and_is_put_in_again_outlives_its_earlier_end", ALL, ended_before),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
 ];
 
@@ -75,6 +76,28 @@ fn canceled_before(version: Version) {
     place.enqueue("--job-id sync --func tikkun.noop");
     place.ask("cancel sync");
     ends_well_again(&place);
+}
+
+fn ended_before(version: Version) {
+    let place = Place::new(version);
+    // Nor is a scheduler needed for that.
+    let start = place.start("default", 1).set("TIKKUN_SCHEDULER__ENABLED", "false");
+    let _service = RUNTIME.block_on(start.start());
+    for end in ["noop", "fail --arg no"] {
+        let line = format!("--job-id sync --func tikkun.{end} --result-ttl 4 --failure-ttl 4");
+        place.enqueue(&line);
+        place.end_of("sync");
+        let blocker = place.enqueue("--func tikkun.sleep --arg 12 --timeout 60");
+        place.enqueue(&line);
+        place.end_of(&blocker);
+        // Its hash would be gone by now.
+        place.end_of("sync");
+    }
+    place.until("the registries to be empty", || {
+        let left = ["finished", "failed"].map(|kind| place.raw(&format!("ZSCORE rq:{kind}:default sync")));
+        left.iter().all(|score| score.is_null()).then_some(())
+    });
+    assert_eq!(place.try_ask("job sync").0, 1);
 }
 
 fn popped_beside_a_run(version: Version) {

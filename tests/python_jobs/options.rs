@@ -61,7 +61,7 @@ fn results_are_kept_for_as_long_as_is_said() {
         assert!(run.ended().success(), "{rq:?}: {}", run.log());
         for (job, most) in [(usual, 3000), (own, 5000)] {
             let left: i64 = ground.redis.ask(&["ttl", &format!("rq:job:{job}")]).parse().unwrap();
-            assert!((most - 100..=most).contains(&left), "{rq:?}: {left} of {most}");
+            assert!((most - 100..=most + 5).contains(&left), "{rq:?}: {left} of {most}");
         }
     }
 }

@@ -190,16 +190,16 @@ impl Broker for Rq {
         let server = &self.server;
         let mut call = server.prepare(&server.scripts.expire);
         call.arg(max);
-        let dropped = server.link.invoke(&call, || "drop ended jobs".to_owned()).await?;
-        self.key_look.free_keys(server).await?;
-        Ok(dropped)
+        server.link.invoke(&call, || "drop ended jobs".to_owned()).await
     }
 
     async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault> {
         let server = &self.server;
         let mut call = server.prepare(&server.scripts.trim);
         call.arg(max).arg(budget.finished).arg(budget.failed);
-        server.link.invoke(&call, || "drop ended jobs beyond the budget".to_owned()).await
+        let dropped = server.link.invoke(&call, || "drop ended jobs beyond the budget".to_owned()).await?;
+        self.key_look.free_keys(server).await?;
+        Ok(dropped)
     }
 
     async fn pause(&self, queue: &QueueName, by: &str) -> Result<bool, Fault> {

@@ -142,8 +142,12 @@ impl<'a> Fetch<'a> {
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
                  is as it was");
         }
-        for (id, reason) in dropped {
-            tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
+        for (id, reason, is_loss) in dropped {
+            if is_loss {
+                tracing::warn!(job.id = id, queue.name = %queue, reason, "a job that was enqueued again is lost");
+            } else {
+                tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
+            }
         }
         let used: Vec<_> = self.executions.drain(..taken.len().min(self.executions.len())).collect();
         let started_at = wire::time(&now);

@@ -9,16 +9,16 @@ use crate::job::{ExecutionId, QueueName};
 use crate::queue::delivery::RawHash;
 
 /// The time of the fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
-/// that stood for nothing that can be run, those that were dropped, each with the reason, and the whole hash of each job
-/// where that is asked for: then its fields are those alone that count otherwise than they stand there; and the weight of
-/// the job that is first now, if it was left for that.
+/// that stood for nothing that can be run, those that were dropped, each with the reason and whether that is a loss, and the
+/// whole hash of each job where that is asked for: then its fields are those alone that count otherwise than they stand
+/// there; and the weight of the job that is first now, if it was left for that.
 pub(super) type Taken = (
     String,
     Vec<String>,
     Vec<String>,
     Vec<Vec<Option<Vec<u8>>>>,
     Vec<String>,
-    Vec<(String, String)>,
+    Vec<(String, String, bool)>,
     Vec<Vec<Vec<u8>>>,
     usize,
 );

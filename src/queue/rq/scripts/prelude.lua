@@ -160,11 +160,14 @@ end
 
 -- Centuries count as for ever: Redis refuses times that are too far away.
 local LONGEST = 1e10
+-- What is kept of an ended job is deleted by `expire` when its time is over, and by the server so many seconds later, where
+-- nobody does that. Only `expire` sees whether a client has enqueued the job again: RQ's clients leave its time to live.
+local GRACE = 5
 local function live(name, ttl)
-  if ttl < 0 or ttl >= LONGEST then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl)) end
+  if ttl < 0 or ttl >= LONGEST then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl + GRACE)) end
 end
 
--- A job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
+-- An ended job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
 local function keep(id, ttl, job)
   live(key('job', id), ttl)
   if job and job.waited_for then live(key('job', id, 'dependents'), ttl) end
@@ -277,9 +280,6 @@ local function give_places_back(id)
   for _, limit in ipairs(limits) do give_place_back(limit, id) end
 end
 
--- A job that has not begun expires after the time that its client asked for, counted from its enqueueing, as
--- in RQ. A job that has begun lives until its end.
-local function live_until_it_begins(id, ttl, started_at)
 -- The same at the end of a run of such a job. What the run has written under its id since, such as its progress, is
 -- deleted with the last of its runs: no job is without all of these fields.
 local function drop_remains(id)
@@ -289,9 +289,13 @@ local function drop_remains(id)
   call('DEL', key('job', id))
 end
 
+-- A job that has not begun expires after the time that its client asked for, counted from its enqueueing, as
+-- in RQ. A job that has begun lives until its end.
+local function live_until_it_begins(id, ttl, started_at)
   local seconds = tonumber(ttl or '') or 0
   if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
-    keep(id, seconds, { dependency_ids = true })
+    call('PEXPIREAT', key('job', id), in_seconds(seconds))
+    call('PEXPIREAT', RQ .. ':job::' .. id .. ':dependencies', in_seconds(seconds))
   else
     call('PERSIST', key('job', id))
   end

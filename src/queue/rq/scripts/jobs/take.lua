@@ -4,9 +4,9 @@
 -- From ARGV[at] on: queue; process; whether the whole hash of each job is asked for; the weight of the first job, for
 -- which alone the caller has room, or 0 for light jobs; then for each free slot an execution and a worker.
 -- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each;
--- the ids that stood for nothing that can be run; for each id that was dropped, why; and the whole hash of each job
--- taken, if that is asked for: then its fields are those alone that count otherwise than they stand there; and the
--- weight of the job that is first now if it was left for that, else 0.
+-- the ids that stood for nothing that can be run; for each id that was dropped, why, and 1 if that is a loss, else 0; and
+-- the whole hash of each job taken, if that is asked for: then its fields are those alone that count otherwise than they
+-- stand there; and the weight of the job that is first now if it was left for that, else 0.
 local function take(at)
   local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
     'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
@@ -144,6 +144,14 @@ local function take(at)
     return fields, flat
   end
 
+  -- Whether a registry still lists an earlier end of a job.
+  local function has_ended(id)
+    for _, registry in ipairs({ 'finished', 'failed' }) do
+      if type(try('ZSCORE', key(registry, queue), id)) == 'string' then return true end
+    end
+    return false
+  end
+
   local function is_named(field) return field and field ~= '' end
 
   -- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer. Answers
@@ -162,7 +170,7 @@ local function take(at)
         for i, time in ipairs(call('HMGET', name, unpack(NAMES, ALWAYS + 1))) do fields[ALWAYS + i] = time end
       end
       if fields[1] == 'canceled' then
-        dropped[#dropped + 1] = { id, 'it was canceled' }
+        dropped[#dropped + 1] = { id, 'it was canceled', 0 }
       elseif fields[2] then
         -- The payload, what the enqueuer noted, and webhooks; the other fields are short.
         local size = hash and size_of(hash) or #fields[2] + #(fields[11] or '') + #(fields[19] or '')
@@ -175,7 +183,8 @@ local function take(at)
       elseif odd or fields[1] then
         broken[#broken + 1] = told
       else
-        dropped[#dropped + 1] = { id, 'the job is gone' }
+        dropped[#dropped + 1] = has_ended(id) and { id, 'the time to live of its earlier end is over', 1 }
+          or { id, 'the job is gone', 0 }
         gone[#gone + 1] = id
       end
     end

@@ -1,5 +1,6 @@
--- Deletes ended jobs of queues that keep more than the budget, oldest first, at most ARGV[3]. [4]: the most
--- finished jobs of a queue; [5]: the most failed, and the most cancelled ones; 0 keeps all. Answers how many.
+-- Deletes ended jobs of queues that keep more than the budget, oldest first, at most ARGV[3], and entries of cancelled
+-- jobs that are gone. [4]: the most finished jobs of a queue; [5]: the most failed, and the most cancelled ones; 0 keeps
+-- all. Answers how many jobs.
 
 -- Ids with equal scores, such as those kept for ever, are ordered by their end; at most this many.
 local TIED = 5000
@@ -25,8 +26,16 @@ local function oldest(registry, count)
   return found
 end
 
+-- Only we clean this registry; its jobs expire by their own time to live.
+local function clean_canceled(queue)
+  for _, id in ipairs(call('ZRANDMEMBER', key('canceled', queue), 100)) do
+    if not stands_in('canceled', queue, id) then call('ZREM', key('canceled', queue), id) end
+  end
+end
+
 for _, full in ipairs(some_queues()) do
   local queue = string.sub(full, #key('queue', '') + 1)
+  unless_spoiled(clean_canceled, queue)
   local budgets = { finished = tonumber(ARGV[4]), failed = tonumber(ARGV[5]), canceled = tonumber(ARGV[5]) }
   for _, kind in ipairs({ 'finished', 'failed', 'canceled' }) do
     local registry = key(kind, queue)
