@@ -233,7 +233,7 @@ impl JobRecord {
         }
     }
 
-    /// Why the last attempt failed, in a line: the last one of the error, cut after [`REASON`] characters.
+    /// Why the last attempt failed, in a line: the last one of the error, cut after a thousand characters.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         let line = self.error.as_deref()?.trim_end().rsplit('\n').next()?;
