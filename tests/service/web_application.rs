@@ -147,7 +147,7 @@ async fn row_without_cursor_covers_what_existed_when_it_was_made() {
     let job = ground.plain_row(&tenant).await;
     ground
         .run(
-            "insert into receipts (id, business_id, created_at) values (70999, 7, '2999-01-01 00:00:00');
+            "insert into receipts (id, business_id, created_at) values (70999, 7, datetime('now', '+30 seconds'));
              update receipts set created_at = null where id = 70005",
         )
         .await;
