@@ -182,6 +182,21 @@ async fn until_stuck(service: &Service, wanted: u64) {
     }
 }
 
+/// Until the process has computed for a second, as it does only for a job that spins. One that is marked as started may not
+/// have begun.
+async fn until_it_spins(service: &Service) {
+    let stat = format!("/proc/{}/stat", service.child.id());
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.rsplit(')').next().unwrap().split_whitespace().nth(11).unwrap().parse().unwrap()
+    };
+    let (began, before) = (Instant::now(), ticks());
+    while ticks() < before + 100 {
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for the job to spin");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[actix_rt::test]
 async fn spinning_job_fails_in_rqs_words_while_everything_else_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -299,6 +314,7 @@ async fn process_told_to_leave_does_not_wait_for_a_spinning_job() {
         NewJob { timeout: Some(Limit::Never), ..NewJob::new("spin", QUEUE, "tikkun.spin", Args::default()) };
     queue.0.enqueue(&[spin]).await.unwrap();
     queue.until_state("spin", JobState::Started).await;
+    until_it_spins(&service).await;
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));
     let leases = queue.0.processes().await.unwrap();
