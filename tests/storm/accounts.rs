@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tikkun::job::{JobId, JobState};
+use tikkun::job::{JobId, JobRecord, JobState};
+use tikkun::queue::JobFilter;
 
 use super::fleet::Fleet;
 use super::ground::Ground;
@@ -66,11 +67,33 @@ pub async fn all_has_ended(place: &Place<'_>, fleet: &Fleet<'_>, patience: Durat
             return Ok(());
         }
         if began.elapsed() > patience {
-            let tails = fleet.tails();
-            return Err(format!("not all has ended: {open} jobs and {rows} rows; the logs' ends:\n{tails}"));
+            let (tails, left) = (fleet.tails(), what_is_left(place).await);
+            let what = format!("not all has ended: {open} jobs and {rows} rows: {left:#?}");
+            return Err(format!("{what}; the logs' ends:\n{tails}"));
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The jobs and rows that have not ended, in words.
+async fn what_is_left(place: &Place<'_>) -> Vec<String> {
+    let open = [JobState::Queued, JobState::Scheduled, JobState::Started].map(Some);
+    let mut left = Vec::new();
+    for state in open {
+        let filter = JobFilter { state, limit: 9, ..JobFilter::default() };
+        let jobs = place.broker.search(&filter).await.map_or_else(|_| Vec::new(), |found| found.jobs);
+        for JobRecord { id, kind, state, attempt, started_at, .. } in jobs {
+            left.push(format!("{id} ({kind}) is {state} in attempt {attempt}, since {started_at:?}"));
+        }
+    }
+    let mut connection = place.ground.connect().await;
+    let rows = "select format('row %s is %s in attempt %s, at %s of %s, heartbeat %s, by %s', j.id, j.status, n.attempt,
+                       j.processed, j.total, j.heartbeat_at, n.queue_job)
+                from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id
+                where j.status in ('queued', 'running', 'paused')
+                union all select format('object %s after %s tries: %s', key, attempts, last_error) from tikkun_cleanup_outbox";
+    left.extend(sqlx::query_scalar::<_, String>(rows).fetch_all(&mut connection).await.unwrap());
+    left
 }
 
 /// What is found in the end.
