@@ -9,7 +9,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 pub type File = (i64, &'static str, &'static str);
 
 /// The migrations in `files`, which note what they have done in `table`. Sqlx would find the files by itself,
-/// but for that it builds itself and SQLite a second time, which is a tenth of the first build.
+/// but for that it is built a second time with SQLite, for the compiler.
 pub fn migrator(table: &'static str, files: &[File]) -> Migrator {
     let migration = |&(version, description, sql): &File| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)

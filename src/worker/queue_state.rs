@@ -49,8 +49,8 @@ impl QueueState {
     /// Adds a delivery; `None` if it is there already.
     pub(super) fn hold(self: &Arc<Self>, execution: &ExecutionId) -> Option<Held> {
         let new = self.held.lock().insert(execution.clone());
-        let _in_hand = self.ports.slots.take_in_hand();
-        new.then(|| Held { queue: Arc::clone(self), execution: execution.clone(), _in_hand })
+        let _in_hand = new.then(|| self.ports.slots.take_in_hand())?;
+        Some(Held { queue: Arc::clone(self), execution: execution.clone(), _in_hand })
     }
 
     pub(super) async fn nothing_held(&self) {
