@@ -167,7 +167,8 @@ async fn deletion(
         outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
         clean_up: CleanUpMode::Off,
     };
-    let team = DeletionTeam { tracker, jobs: Arc::clone(&jobs), batches, supervisor, thread };
+    let read = Arc::clone(&jobs);
+    let team = DeletionTeam { tracker, jobs: read, deadline: DEADLINE, batches, supervisor, thread };
     let registry = registry(Registry::default(), DeleteReceipts::new(settings, team), false);
     assert!(
         registry.names().eq(names(false)),

@@ -16,6 +16,7 @@ use super::batch_size::BatchSize;
 use super::endings::at_rest;
 use super::pace::{Limits, Pace};
 use super::run::Deletion;
+use super::store_line::StoreLine;
 use super::tracker_line::{Stopped, TrackerLine, Until, patiently};
 use crate::config::DeletionSettings;
 use crate::deletion::{BatchPorts, DeletionBatch};
@@ -36,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct DeleteReceipts {
     settings: DeletionSettings,
     tracker: TrackerLine,
-    jobs: Arc<dyn BackgroundJobs>,
+    store: StoreLine,
     batches: BatchPorts,
     supervisor: Supervisor,
     thread: ArbiterHandle,
@@ -48,6 +49,8 @@ pub struct DeletionTeam {
     pub tracker: Addr<StatusTracker>,
     /// Reads the row.
     pub jobs: Arc<dyn BackgroundJobs>,
+    /// The time limit of each such read.
+    pub deadline: Duration,
     /// The ports of the batches.
     pub batches: BatchPorts,
     /// Restarts the batch actor.
@@ -149,15 +152,16 @@ impl DeleteReceipts {
     /// The kind with its settings and ports.
     #[must_use]
     pub fn new(settings: DeletionSettings, team: DeletionTeam) -> Self {
-        let DeletionTeam { tracker, jobs, batches, supervisor, thread } = team;
-        Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor, thread }
+        let DeletionTeam { tracker, jobs, deadline, batches, supervisor, thread } = team;
+        let store = StoreLine { jobs, receipts: Arc::clone(&batches.receipts), deadline };
+        Self { settings, tracker: TrackerLine(tracker), store, batches, supervisor, thread }
     }
 
     /// Reads the row. Its queue job may arrive before the row is committed, so it is read again for a while.
     async fn awaited(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<Option<BackgroundJob>, Stopped> {
         let (until, mut said) = (Instant::now() + self.settings.row_wait, false);
         loop {
-            let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await?;
+            let row = patiently(ctx, Until::Asked, || self.store.row(id)).await?;
             let left = until.saturating_duration_since(Instant::now());
             if row.is_some() || left.is_zero() {
                 return Ok(row);
@@ -193,7 +197,7 @@ impl DeleteReceipts {
     /// Marks the row of this queue job as failed, even if no attempt could begin: without a word of why it would get
     /// one queue job after another. It is repeated even after a timeout of the job.
     async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
-        let row = patiently(ctx, Until::Drained, || self.jobs.get(id)).await?;
+        let row = patiently(ctx, Until::Drained, || self.store.row(id)).await?;
         // One that names no queue job and does not run is the web application's, and was never begun.
         let is_ours = |row: &BackgroundJob| {
             row.note.queue_job.as_ref().map_or(row.status != Status::Running, |noted| *noted == ctx.job)
@@ -217,7 +221,7 @@ impl DeleteReceipts {
         if begun != Begun::Refused(NotBegun::AtRest(Status::Failed)) || !self.settings.revive_stale {
             return Ok(begun);
         }
-        let row = patiently(ctx, Until::Asked, || self.jobs.get(begin.id)).await?;
+        let row = patiently(ctx, Until::Asked, || self.store.row(begin.id)).await?;
         let attempt = row.map_or(0, |row| row.note.attempt);
         // Begins again whatever the answer: a revival whose answer was lost is refused the second time.
         self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
@@ -227,7 +231,7 @@ impl DeleteReceipts {
     /// The result for a failed row. The process may have died after it failed the row and before it failed
     /// the queue job; that must not count as a success now.
     async fn has_failed(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
-        let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await.map_err(Stopped::into_result);
+        let row = patiently(ctx, Until::Asked, || self.store.row(id)).await.map_err(Stopped::into_result);
         let row = match row {
             Ok(row) => row,
             Err(stopped) => return stopped,
@@ -256,13 +260,11 @@ impl DeleteReceipts {
             failures: self.settings.max_failures,
             outage: self.settings.outage_limit,
         });
-        let (settings, jobs, tracker, batches) =
-            (&self.settings, &*self.jobs, &self.tracker, child.address());
+        let (settings, store, tracker, batches) =
+            (&self.settings, &self.store, &self.tracker, child.address());
         let size = BatchSize::new(settings.batch, settings.target_time);
-        let receipts = &*self.batches.receipts;
-        let result =
-            Deletion { settings, jobs, receipts, tracker, ctx, row, batches, pace, size }.run().await;
-        receipts.leave_off(id);
+        let result = Deletion { settings, store, tracker, ctx, row, batches, pace, size }.run().await;
+        self.batches.receipts.leave_off(id);
         result
     }
 }

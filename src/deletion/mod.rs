@@ -13,6 +13,7 @@ mod endings;
 mod outcome;
 mod pace;
 mod run;
+mod store_line;
 mod tracker_line;
 
 pub use batch_ports::{BatchDone, BatchPorts, CleanUpMode};

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::batch_size::BatchSize;
 use super::outcome::Outcome;
 use super::pace::{AfterFault, Pace};
+use super::store_line::StoreLine;
 use super::tracker_line::{Stopped, TrackerLine, Until, log_backoff, patiently, restarting};
 use crate::config::DeletionSettings;
-use crate::deadline::answer_in;
 use crate::deletion::{BatchDone, DeletionBatch, RunBatch};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -22,23 +22,19 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
 use crate::measure::list::BATCH_FAULTS;
 use crate::measure::{Unanswered, kind_word};
-use crate::store::{BackgroundJobs, Batch, EndAttempt, Pass, Receipts};
+use crate::store::{Batch, EndAttempt, Pass};
 use crate::tracking::Waiting;
 use crate::user_log::USER_LOG;
 
 /// The longest wait before the row is read again, so that a cancellation takes effect soon.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a write may take to show that the database takes any.
-const TRY: Duration = Duration::from_secs(5);
 
 /// One attempt at one row.
 pub(super) struct Deletion<'a> {
     /// The settings.
     pub settings: &'a DeletionSettings,
     /// Reads the row.
-    pub jobs: &'a dyn BackgroundJobs,
-    /// Reads the receipts that were set aside.
-    pub receipts: &'a dyn Receipts,
+    pub store: &'a StoreLine,
     /// Changes the row.
     pub tracker: &'a TrackerLine,
     /// The runtime's context of the job.
@@ -160,17 +156,17 @@ impl Deletion<'_> {
     /// The outcome of all attempts together.
     async fn outcome(&self) -> Result<Outcome, Stopped> {
         let id = self.row.id;
-        let row = patiently(self.ctx, Until::Asked, || self.jobs.get(id)).await?;
+        let row = patiently(self.ctx, Until::Asked, || self.store.row(id)).await?;
         let Some(row) = row else { return Ok(Outcome::All) };
-        let set_aside = patiently(self.ctx, Until::Asked, || self.receipts.set_aside(id, 1)).await?;
-        let hidden = patiently(self.ctx, Until::Asked, || self.receipts.may_be_hidden()).await?;
-        Ok(Outcome::of(&row.progress, set_aside.first(), &row.cursor, hidden))
+        let set_aside = patiently(self.ctx, Until::Asked, || self.store.set_aside(id)).await?;
+        let hidden = patiently(self.ctx, Until::Asked, || self.store.may_be_hidden()).await?;
+        Ok(Outcome::of(&row.progress, set_aside.as_ref(), &row.cursor, hidden))
     }
 
     /// The result with the row's own counters, which include all attempts. The row is completed already, even
     /// if it cannot be read now.
     async fn summary(&self) -> JobResult {
-        let Ok(Some(progress)) = self.jobs.get(self.row.id).await.map(|row| row.map(|row| row.progress))
+        let Ok(Some(progress)) = self.store.row(self.row.id).await.map(|row| row.map(|row| row.progress))
         else {
             return Ok(Completion::done());
         };
@@ -241,7 +237,7 @@ impl Deletion<'_> {
     /// Whether the database takes no other write either. While the standby that must confirm every commit is away, or
     /// somebody keeps the whole database locked, a batch only waits for a lock in vain.
     async fn nothing_is_written(&self) -> bool {
-        let tried = answer_in(TRY, "try to write", self.ctx.without_clock(self.jobs.check())).await;
+        let tried = self.ctx.without_clock(self.store.takes_writes()).await;
         tried.is_err_and(|fault| fault.is_retryable())
     }
 
@@ -270,7 +266,7 @@ impl Deletion<'_> {
 
     /// The row's status, if it can be read.
     pub(super) async fn look(&self) -> Option<Status> {
-        let read = tokio::time::timeout(LOOK, self.jobs.get(self.row.id)).await;
+        let read = tokio::time::timeout(LOOK, self.store.row(self.row.id)).await;
         read.ok()?.ok()?.map(|row| row.status)
     }
 

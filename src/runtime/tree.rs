@@ -180,20 +180,21 @@ impl TreeBuilder<'_> {
         tracker: Addr<StatusTracker>,
         (supervisor, thread): (Supervisor, ArbiterHandle),
     ) -> DeleteReceipts {
-        let told = &self.ground.settings.deletion;
-        let store = &self.ground.ports.store;
+        let (settings, store) = (&self.ground.settings, &self.ground.ports.store);
+        let told = &settings.deletion;
         let batches = BatchPorts {
             receipts: Arc::clone(&store.receipts),
             outbox: Arc::clone(&store.outbox),
             blobs: Arc::clone(&self.ground.ports.blobs),
             tracker: tracker.clone().recipient(),
-            transaction_deadline: self.ground.settings.store.transaction_deadline(),
+            transaction_deadline: settings.store.transaction_deadline(),
             storage_deadline: STORAGE_DEADLINE,
-            outbox_backoff: self.ground.settings.rescuer.outbox_backoff(),
+            outbox_backoff: settings.rescuer.outbox_backoff(),
             clean_up: CleanUpMode::of(told.storage_delete, told.throttle),
         };
-        let jobs = Arc::clone(&store.background_jobs);
-        DeleteReceipts::new(told.clone(), DeletionTeam { tracker, jobs, batches, supervisor, thread })
+        let (jobs, deadline) = (Arc::clone(&store.background_jobs), settings.tracker.deadline);
+        let team = DeletionTeam { tracker, jobs, deadline, batches, supervisor, thread };
+        DeleteReceipts::new(told.clone(), team)
     }
 
     /// Starts the threads of each team.

@@ -31,15 +31,12 @@ async fn job_that_is_in_its_queue_before_its_row_is_committed_waits_for_it() {
     let tenant = ground.tenant(7, 60).await;
     let mut application = ground.connect().await;
     let mut open = application.begin().await.unwrap();
-    let insert = "insert into background_jobs
-             (business_id, job_type, status, total, processed, succeeded, failed_count, created_at)
-         values (7, 'delete_receipts_all', 'queued', 0, 0, 0, 0, now() at time zone 'utc') returning id";
-    let job: i32 = sqlx::query_scalar(insert).fetch_one(&mut *open).await.unwrap();
+    let job = ground.request_in(&mut open, 7).await;
     let mut service = ground.service().set("TIKKUN_DELETION__ROW_WAIT", "5m").start().await;
-    ground.enqueue("entry", job.into()).await;
+    ground.enqueue("entry", job).await;
     service.says("the job's row is not there yet").await;
     open.commit().await.unwrap();
-    let row = ground.completed(&mut service, job.into(), &tenant).await;
+    let row = ground.completed(&mut service, job, &tenant).await;
     assert_eq!((row.attempt, row.last_error), (1, None));
     assert!(service.lines("JOB FAILED").is_empty());
     assert_eq!(service.lines("JOB PICKED").len(), 1, "its one entry carried it");

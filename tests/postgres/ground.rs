@@ -144,6 +144,15 @@ impl<'a> Ground<'a> {
         sqlx::query_as(sql).bind(job).fetch_one(&mut self.connect().await).await.unwrap()
     }
 
+    /// Inserts the row of a deletion in a transaction of the web application.
+    pub async fn request_in(&self, open: &mut PgConnection, tenant: i64) -> i64 {
+        let insert = "insert into background_jobs
+                (business_id, job_type, status, total, processed, succeeded, failed_count, created_at)
+            values ($1, 'delete_receipts_all', 'queued', 0, 0, 0, 0, now() at time zone 'utc') returning id";
+        let row: i32 = sqlx::query_scalar(insert).bind(tenant).fetch_one(open).await.unwrap();
+        row.into()
+    }
+
     /// Puts the entry for a row into the queue, as the web application does.
     pub async fn enqueue(&self, id: &str, row: i64) {
         let broker: Arc<dyn Broker> = open_embedded(self.data()).await.unwrap();

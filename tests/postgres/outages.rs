@@ -4,9 +4,12 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
+
 use super::ground::Ground;
 use super::process::{SECRET, Service};
 use super::server::Server;
+use crate::servers::line::{Condition, Line, Server as Far};
 
 /// How the server goes away.
 #[derive(Clone, Copy, PartialEq)]
@@ -84,6 +87,32 @@ async fn process_killed_with_the_database_resumes_when_both_are_back() {
     let row = ground.completed(&mut next, job, &tenant).await;
     assert_eq!(row.attempt, 2);
     tokio::time::timeout(Duration::from_secs(20), next.terminate()).await.expect("an end");
+}
+
+/// A gateway has forgotten the connection, so nobody says that the answer will never come.
+#[tokio::test]
+async fn deletion_whose_read_is_never_answered_reads_again() {
+    let server = Server::shared();
+    let ground = Ground::on(server).await;
+    let tenant = ground.tenant(7, 60).await;
+    let line = Line::to(Far::Port(server.port()));
+    let (direct, behind) = (format!(":{}/", server.port()), format!(":{}/", line.port()));
+    let start = ground.service().set("DATABASE_URL", &ground.sqlalchemy_url().replacen(&direct, &behind, 1));
+    let start = start.set("TIKKUN_STORE__LOCK_TIMEOUT", "30s").set("TIKKUN_TRACKER__DEADLINE", "2s");
+    let mut service = start.start().await;
+    let mut application = ground.connect().await;
+    let mut open = application.begin().await.unwrap();
+    let job = ground.request_in(&mut open, 7).await;
+    sqlx::query("lock table background_jobs in access exclusive mode").execute(&mut *open).await.unwrap();
+    ground.enqueue("entry", job).await;
+    let waiting = "select count(*) from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock' and query like '%where j.id = $1'";
+    let reads = async |_: &Service| (ground.number(waiting).await > 0).then_some(());
+    service.until("a read that waits for the lock", reads).await;
+    line.becomes(Condition::Forgotten);
+    open.commit().await.unwrap();
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None));
 }
 
 /// As an application is kept out while its database is restored or upgraded.
