@@ -110,7 +110,7 @@ pub struct Accounts {
     pub astray: Vec<String>,
     /// Deliveries of plain jobs beyond what each needed.
     pub redeliveries: u64,
-    /// Deliveries that are noted as under way.
+    /// Deliveries that are noted as under way, but for those of schedules.
     pub under_way: usize,
     /// Attempts of deletions with more than one writer.
     pub two_writers: i64,
@@ -176,7 +176,8 @@ impl Accounts {
             wrong,
             astray: seen.astray,
             redeliveries,
-            under_way: seen.deliveries.len(),
+            // Schedules come due even now.
+            under_way: seen.deliveries.keys().filter(|member| !member.starts_with("cron-")).count(),
             two_writers: place.ground.number(TWO_WRITERS).await,
             effects: effects(&place.ground).await,
             deletions,
