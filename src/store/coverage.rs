@@ -11,6 +11,8 @@ use crate::job::background::FirstLook;
 
 /// A first look this soon after the request decides alone. Clocks of hosts may differ by as much.
 const SOON: TimeDelta = TimeDelta::seconds(60);
+/// A column without fractions of a second rounds a time up by less than this.
+const ROUNDING: TimeDelta = TimeDelta::seconds(1);
 /// The largest offset of any time zone from UTC.
 const ZONE: TimeDelta = TimeDelta::hours(14);
 /// Longer than any time span in use: without a clock to compare it with, a creation time says nothing.
@@ -121,11 +123,18 @@ impl Known {
         Some(self.row_time(entry)).filter(|time| *time != RowTime::Older)
     }
 
-    /// The row's time, if receipts use the same clock. No row is made long after its queue job or after the
-    /// first look: if it seems so, the application wrote the time of another zone, whatever the column says.
+    /// Whether the row seems to have been made after the first look at it.
+    fn seems_unmade(&self) -> bool {
+        self.row.is_some_and(|row| row > self.look.at + ROUNDING)
+    }
+
+    /// The row's time, if receipts use the same clock. No row is made long after its queue job: if it seems so, the
+    /// application wrote the time of another zone, whatever the column says. Nor is one made after the first look,
+    /// which the database's own clock dates: if it seems so, that clock was set back, or the row has that of another host.
     pub(super) fn one_clock(&self) -> Option<DateTime<Utc>> {
-        let latest = self.entry.into_iter().fold(self.look.at, DateTime::min) + (HOUR - SOON);
-        self.row.filter(|row| self.clocks.comparable && *row <= latest)
+        let latest = self.entry.map(|entry| entry + (HOUR - SOON));
+        let in_time = |row: &DateTime<Utc>| latest.is_none_or(|latest| *row <= latest);
+        self.row.filter(in_time).filter(|_| self.clocks.comparable && !self.seems_unmade())
     }
 
     /// Whether the row seems older than its queue job by whole hours, as with the time of another zone.
@@ -179,9 +188,10 @@ impl Known {
             };
             return format!("because they came after the request{row}{ahead}");
         }
+        let when = if self.seems_unmade() { "before its own time" } else { "late after it was made" };
         format!(
-            "because they may have come after the request: it was first seen at {}, late after it was made, and they have \
-             no creation time, one after {}, or a higher id than such a receipt",
+            "because they may have come after the request: it was first seen at {}, {when}, and they have no creation time, \
+             one after {}, or a higher id than such a receipt",
             minutes(self.look.at),
             minutes(reading.after.unwrap_or(self.look.at)),
         )
@@ -278,6 +288,14 @@ mod tests {
         assert_eq!(ahead.reading().after, Some(at(-14 * 60)), "the row has the time of a zone");
         let long_ago = Known { entry: None, ..ahead };
         assert_eq!(long_ago.one_clock(), None, "an hour after it was seen");
+        let set_back = Known { clocks, entry: Some(at(10)), row: Some(at(10)), ..known(1) };
+        let reading = set_back.reading();
+        assert_eq!(
+            (set_back.one_clock(), reading.after, reading.undated),
+            (None, Some(at(1 - 14 * 60)), false)
+        );
+        let rounded = Known { clocks, row: Some(at(1) + TimeDelta::milliseconds(500)), ..known(1) };
+        assert_eq!(rounded.one_clock(), rounded.row, "half a second is rounded up");
         let host_behind = Known { clocks, row: Some(at(5)), ..known(120) };
         assert_eq!(host_behind.one_clock(), Some(at(5)), "no zone differs by so little");
         let undated_row = Known { clocks, row: None, ..known(600) }.reading();

@@ -172,6 +172,17 @@ pub async fn a_row_with_the_time_of_a_zone_gives_no_late_receipt_away(rig: &Rig)
     assert_eq!((soon.progress.total, soon.cursor.left), (1, None));
 }
 
+/// As on a host that booted with its clock ahead, or where a server takes over whose clock is right.
+pub async fn a_clock_that_is_set_back_after_the_request_gives_no_late_receipt_away(rig: &Rig) {
+    rig.seed(3).await;
+    receipt(rig, 4, &text(ago(0))).await;
+    let job = begin(rig, rig.web_row_of(ago(-10)).await, ago(-10)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
+    let said = delete(rig, &job).await.cursor.left.unwrap().to_string();
+    assert!(said.starts_with("1 receipt was left alone") && said.contains("before its own time"), "{said}");
+    assert_eq!(rig.live(TENANT).await, [4]);
+}
+
 /// The application merges the tenant 789 into 790, which has receipts of its own.
 async fn merge(rig: &Rig) {
     for table in ["background_jobs", "receipts", "attachments"] {
