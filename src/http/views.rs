@@ -161,7 +161,7 @@ mod tests {
         let mut ahead = job(Status::Queued, -7200);
         assert_eq!(stuck_reason(&ahead, &service(Some(true))), None);
         let at = NOW - TimeDelta::seconds(61);
-        ahead.cursor.first_look = Some(FirstLook { newest_id: 1, at });
+        ahead.cursor.first_look = Some(FirstLook { newest_id: 1, at, before_id: None });
         assert!(stuck_reason(&ahead, &service(Some(true))).unwrap().contains("61 seconds"));
     }
 

@@ -86,7 +86,7 @@ pub(super) async fn look<E: StatusSql>(database: &E, id: BackgroundJobId) -> Res
         return Ok(());
     }
     let now = tx.now().await?;
-    let first_look = Some(first_look::first_look(&mut tx, &job, now).await?);
+    let first_look = Some(first_look::kept_look(&mut tx, &job, now).await?);
     let bounds_of = Some(job.business_id);
     let bounds_for = Some(id);
     tx.cover(id, &Cursor { first_look, bounds_of, bounds_for, ..job.cursor }, job.progress.total).await?;

@@ -69,13 +69,18 @@ pub(super) struct Reading {
     pub(super) beyond: Option<DateTime<Utc>>,
 }
 
-/// What a query with a [`Reading`] finds among the tenant's live receipts up to the id of the first look.
+/// A range of ids.
+pub(super) type Ids = std::ops::RangeInclusive<i64>;
+
+/// What a query with a [`Reading`] finds among the tenant's live receipts with some ids, up to that of the first look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The number of these receipts.
     pub(super) live: i64,
     /// The lowest id that is newer than the request.
     pub(super) first_after: Option<i64>,
+    /// The highest id below that one.
+    pub(super) before: Option<i64>,
     /// Whether their times come from another clock.
     pub(super) other_clock: bool,
     /// The number of receipts that were dated by hand.
@@ -211,7 +216,7 @@ mod tests {
 
     /// A request of noon that was first seen this many minutes later, on clocks that cannot be compared.
     fn known(seen: i64) -> Known {
-        let look = FirstLook { newest_id: 100, at: at(seen) };
+        let look = FirstLook { newest_id: 100, at: at(seen), before_id: None };
         Known { look, entry: Some(at(0)), row: Some(at(0)), clocks: UNKNOWN }
     }
 

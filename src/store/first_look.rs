@@ -9,6 +9,11 @@ use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
 
+/// The start of a range of all ids.
+const ALL: i64 = i64::MIN;
+/// A look that is kept searches only so many of the newest receipts for those after the request: it must not take long.
+const LOOKED_AT: i64 = 10_000;
+
 /// The first look at a row: the one in its cursor, or now.
 pub(super) async fn first_look(
     tx: &mut StatusTx<impl StatusSql>,
@@ -18,8 +23,25 @@ pub(super) async fn first_look(
     if let Some(look) = job.cursor.first_look {
         return Ok(look);
     }
-    let newest_id = tx.newest(job.business_id).await?.unwrap_or(0);
-    Ok(FirstLook { newest_id, at: now })
+    let newest_id = tx.newest(job.business_id, 0).await?.unwrap_or(0);
+    Ok(FirstLook { newest_id, at: now, before_id: None })
+}
+
+/// The first look, as kept for an attempt that begins later. Until then, a transaction that began before the request
+/// may commit receipts with older times and lower ids than others that came after it.
+pub(super) async fn kept_look(
+    tx: &mut StatusTx<impl StatusSql>,
+    job: &BackgroundJob,
+    now: DateTime<Utc>,
+) -> Result<FirstLook, Fault> {
+    let look = first_look(tx, job, now).await?;
+    let known = Known { look, entry: None, row: job.created_at, clocks: tx.clocks().await? };
+    if known.one_clock().is_none() {
+        return Ok(look);
+    }
+    let lowest = tx.newest(job.business_id, LOOKED_AT).await?.unwrap_or(ALL);
+    let seen = tx.seen(job.business_id, lowest..=look.newest_id, &known.reading()).await?;
+    Ok(FirstLook { before_id: seen.first_after.map(|_| seen.before.unwrap_or(0)), ..look })
 }
 
 /// The coverage of a request made now: how many receipts, the last of them, and, if creation times are on one
@@ -29,9 +51,9 @@ pub(super) async fn all_there_is(
     tenant: BusinessId,
     now: DateTime<Utc>,
 ) -> Result<(i64, Option<i64>, Option<Dated>), Fault> {
-    let Some(newest) = tx.newest(tenant).await? else { return Ok((0, None, None)) };
+    let Some(newest) = tx.newest(tenant, 0).await? else { return Ok((0, None, None)) };
     let reading = Reading::of_request_at(now);
-    let seen = tx.seen(tenant, newest, &reading).await?;
+    let seen = tx.seen(tenant, ALL..=newest, &reading).await?;
     let one_clock = tx.clocks().await?.comparable && seen.by_hand == 0;
     // What is there may have been dated by a clock that is ahead; what comes from now on has a later time.
     let until = if seen.other_clock { reading.possible } else { reading.clock_until };
@@ -49,16 +71,20 @@ pub(super) async fn bound(
     let look = first_look(tx, job, now).await?;
     let mut known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
     let mut reading = known.reading();
-    let mut seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    let mut seen = tx.seen(job.business_id, ALL..=look.newest_id, &reading).await?;
     if seen.other_clock && known.seems_behind() {
         // No receipt confirms the zone that the row seems to use: probably its queue job was enqueued again
         // after whole hours.
         known.clocks.row_in_zone = false;
         reading = known.reading();
-        seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+        seen = tx.seen(job.business_id, ALL..=look.newest_id, &reading).await?;
     }
     let first_after = seen.first_after.filter(|_| !seen.other_clock);
-    let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
+    // The limit is an id that was seen. Ids between it and the first newer one may have been taken by a transaction
+    // that is not committed yet and that dates its receipts by its own beginning.
+    let before = first_after.map(|_| seen.before.unwrap_or(0));
+    let before_then = look.before_id.filter(|_| known.one_clock().is_some());
+    let upper = [before, before_then].into_iter().flatten().fold(look.newest_id, i64::min);
     // What comes later under a low id, as from a transaction that was open then, is recognised by its time where
     // receipts do not contradict the clock of the request.
     let after = reading.after.filter(|_| !seen.other_clock);

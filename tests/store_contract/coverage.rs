@@ -183,6 +183,35 @@ pub async fn a_clock_that_is_set_back_after_the_request_gives_no_late_receipt_aw
     assert_eq!(rig.live(TENANT).await, [4]);
 }
 
+/// The default `now()` is the time at which a transaction began, whenever it inserts.
+pub async fn an_import_that_began_before_the_request_stays_if_nobody_saw_its_receipts(rig: &Rig) {
+    for looked_at_before in [true, false] {
+        rig.run("delete from receipts; delete from attachments; delete from background_jobs").await;
+        rig.seed(5).await;
+        rig.run("delete from receipts where id in (4, 5)").await;
+        receipt(rig, 6, &text(Utc::now())).await;
+        let requested = Utc::now() - TimeDelta::seconds(30);
+        let id = rig.web_row_of(requested).await;
+        let import = async || {
+            for id in [4, 5] {
+                receipt(rig, id, &text(requested - TimeDelta::seconds(3))).await;
+            }
+        };
+        if looked_at_before {
+            rig.store.background_jobs.look(id).await.unwrap();
+            import().await;
+        }
+        let job = begin(rig, id, requested).await;
+        if !looked_at_before {
+            import().await;
+        }
+        assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3), "{looked_at_before}");
+        let said = delete(rig, &job).await.cursor.left.unwrap().to_string();
+        assert!(said.contains("left alone because they came after the request"), "{said}");
+        assert_eq!(rig.live(TENANT).await, [4, 5, 6], "{looked_at_before}");
+    }
+}
+
 /// The application merges the tenant 789 into 790, which has receipts of its own.
 async fn merge(rig: &Rig) {
     for table in ["background_jobs", "receipts", "attachments"] {

@@ -108,6 +108,10 @@ pub struct FirstLook {
     pub newest_id: i64,
     /// The time, by the database's clock.
     pub at: DateTime<Utc>,
+    /// The highest id below the first receipt that was newer than the request by its time, 0 if there was none below;
+    /// `None`: none was newer, or times do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_id: Option<i64>,
 }
 
 /// A restriction by the receipts' creation times.

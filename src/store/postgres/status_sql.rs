@@ -78,10 +78,13 @@ impl StatusSql for Database {
     );
 
     const SEEN: Sql = "
-    select count(*) as live, (min(id) filter (where created_at > $3 and created_at <= $4))::bigint as first_after,
-           coalesce(bool_or(created_at > $4 and created_at <= $5), false) as other_clock,
-           count(*) filter (where created_at > $5) as by_hand
-    from receipts where business_id = $1 and is_deleted is not true and id <= $2";
+    select seen.*, (select max(id)::bigint from receipts
+                    where business_id = $1 and is_deleted is not true and id < seen.first_after) as before
+    from (
+        select count(*) as live, (min(id) filter (where created_at > $3 and created_at <= $4))::bigint as first_after,
+               coalesce(bool_or(created_at > $4 and created_at <= $5), false) as other_clock,
+               count(*) filter (where created_at > $5) as by_hand
+        from receipts where business_id = $1 and is_deleted is not true and id between $6 and $2) seen";
 
     const COVERED: Sql = "
     select count(*) as receipts, max(id)::bigint as newest from receipts

@@ -110,10 +110,10 @@ pub(super) const OTHER_ACTIVE: &str = "
     select exists (select 1 from background_jobs
     where business_id = $1 and job_type = $2 and id <> $3 and status in ('queued', 'running', 'paused')) as other";
 
-/// The tenant's highest live receipt, by index.
+/// The tenant's live receipt with so many higher ones, by index.
 pub(super) const NEWEST: &str = "
     select cast(id as bigint) as newest from receipts where business_id = $1 and is_deleted is not true
-    order by id desc limit 1";
+    order by id desc limit 1 offset $2";
 
 /// Adds coverage and total to a row of the web application. Receipts are not counted before the first batch.
 pub(super) const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";

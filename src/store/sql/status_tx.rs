@@ -13,7 +13,7 @@ use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 use crate::store::NewRequest;
 use crate::store::attempt::Tracked;
-use crate::store::coverage::{Clocks, Reading, Seen};
+use crate::store::coverage::{Clocks, Ids, Reading, Seen};
 use crate::store::row::{self, Cells};
 use crate::store::row_move::RowMove;
 
@@ -205,9 +205,9 @@ impl<E: StatusSql> StatusTx<E> {
         row::now(&self.tx.one(sql, &[], &self.what).await?)
     }
 
-    /// The tenant's highest live receipt.
-    pub async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
-        let newest = self.tx.first(NEWEST, &[tenant.0.into()], &self.what).await?;
+    /// The tenant's highest live receipt below so many others.
+    pub async fn newest(&mut self, tenant: BusinessId, below: i64) -> Result<Option<i64>, Fault> {
+        let newest = self.tx.first(NEWEST, &[tenant.0.into(), below.into()], &self.what).await?;
         newest.map(|row| row.needed("newest")).transpose()
     }
 
@@ -219,19 +219,21 @@ impl<E: StatusSql> StatusTx<E> {
         Ok(Clocks { comparable: comparable?, row_in_zone: row_in_zone?, by_day: found.flag("by_day")? })
     }
 
-    /// What the creation times of the tenant's live receipts up to an id show.
-    pub async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
+    /// What the creation times of the tenant's live receipts with these ids show.
+    pub async fn seen(&mut self, tenant: BusinessId, ids: Ids, reading: &Reading) -> Result<Seen, Fault> {
         let values = [
             tenant.0.into(),
-            up_to.into(),
+            (*ids.end()).into(),
             reading.after.into(),
             reading.clock_until.into(),
             reading.possible.into(),
+            (*ids.start()).into(),
         ];
         let seen = self.tx.one(E::SEEN, &values, &self.what).await?;
         Ok(Seen {
             live: seen.needed("live")?,
             first_after: seen.number("first_after")?,
+            before: seen.number("before")?,
             other_clock: seen.flag("other_clock")?,
             by_hand: seen.needed("by_hand")?,
         })

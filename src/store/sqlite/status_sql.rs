@@ -16,13 +16,15 @@ impl StatusSql for Database {
     const CLOCKS: Option<Sql> = None;
 
     const SEEN: Sql = concat!(
-        "select count(*) as live, min(id) filter (where made > $3 and made <= $4) as first_after,
+        "select seen.*, (select max(id) from receipts
+            where business_id = $1 and is_deleted is not true and id < seen.first_after) as before
+     from (select count(*) as live, min(id) filter (where made > $3 and made <= $4) as first_after,
             coalesce(max(made > $4 and made <= $5), 0) as other_clock,
             count(*) filter (where made > $5) as by_hand
      from (select id, ",
         made!(),
         " as made from receipts
-           where business_id = $1 and is_deleted is not true and id <= $2)"
+           where business_id = $1 and is_deleted is not true and id between $6 and $2)) seen"
     );
 
     const COVERED: Sql = concat!(
