@@ -38,8 +38,9 @@ impl Outcome {
         }
         if total > processed {
             missing.push(format!(
-                "{} of {total} receipts that were counted at the start were not found: deleted by others meanwhile, or \
-                 hidden by a policy of row security",
+                "{} of {total} receipts that were counted at the start were not found: deleted by others meanwhile, hidden \
+                 by a policy of row security, or given another creation time; a new request covers those that are still \
+                 there",
                 total - processed
             ));
         }
@@ -94,6 +95,9 @@ mod tests {
             panic!()
         };
         assert!(text.starts_with("100 of 300 receipts that were counted"), "{text}");
+        assert!(
+            text.contains("given another creation time; a new request covers those that are still there")
+        );
         let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
         let left = LeftAlone { receipts: 2, because: "because they came later".into() };
         let cursor = Cursor { attachments_kept: Some(kept), left: Some(left), ..Cursor::default() };

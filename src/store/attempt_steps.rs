@@ -72,8 +72,10 @@ async fn cover(
         }
         None => first_look::bound(tx, job, entry_at, now).await?,
     };
-    // The web application may have set a total, but it does not know which receipts are left alone.
-    let total = if given > 0 && cursor.left.is_none() { given } else { live + job.progress.processed };
+    // The web application may have set a total, but it does not know which receipts are left alone, and it may have
+    // counted before the last ones came.
+    let counted = live + job.progress.processed;
+    let total = if cursor.left.is_none() { given.max(counted) } else { counted };
     tx.cover(job.id, &cursor, total).await
 }
 

@@ -236,6 +236,38 @@ async fn late_receipts_of_a_request_that_waited_long_stay_and_the_row_says_so() 
     );
 }
 
+/// As by a migration that fills a column.
+#[tokio::test]
+async fn receipts_that_get_another_creation_time_during_the_deletion_are_told() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    // The application counted when it showed the page, before the last five came.
+    ground
+        .run(format!(
+            "update background_jobs set total = 55 where id = {job};
+             update receipts set created_at = null where id > 70055"
+        ))
+        .await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "2s").start().await;
+    ground.enqueue("entry", job).await;
+    ground.processed(&mut service, job, 20).await;
+    ground
+        .run(
+            "update receipts set created_at = strftime('%Y-%m-%d %H:%M:%f000', 'now') where created_at is null"
+                .to_owned(),
+        )
+        .await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.processed, ground.live(7).await), (60, 55, 5));
+    let said = row.last_error.unwrap();
+    assert!(said.starts_with("5 of 60 receipts that were counted at the start were not found"), "{said}");
+    assert!(said.contains("or given another creation time; a new request covers those"), "{said}");
+    let again = service.delete_all(7);
+    let row = ground.becomes(&mut service, again, "completed").await;
+    assert_eq!((row.succeeded, row.last_error, ground.live(7).await), (5, None, 0));
+}
+
 #[tokio::test]
 async fn status_drift_a_queued_row_without_an_entry_is_enqueued() {
     let ground = Ground::new().await;

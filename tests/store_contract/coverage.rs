@@ -212,6 +212,16 @@ pub async fn an_import_that_began_before_the_request_stays_if_nobody_saw_its_rec
     }
 }
 
+pub async fn a_total_of_the_application_that_is_too_low_becomes_that_of_what_is_covered(rig: &Rig) {
+    rig.seed(5).await;
+    for (given, expected) in [(3, 5), (9, 9)] {
+        let id = rig.web_row().await;
+        rig.set(id, &format!("total = {given}")).await;
+        assert_eq!(begin(rig, id, Utc::now()).await.progress.total, expected);
+        rig.set(id, "status = 'cancelled'").await;
+    }
+}
+
 /// The application merges the tenant 789 into 790, which has receipts of its own.
 async fn merge(rig: &Rig) {
     for table in ["background_jobs", "receipts", "attachments"] {

@@ -115,6 +115,7 @@ macro_rules! contract {
                 a_row_with_the_time_of_a_zone_gives_no_late_receipt_away
                 a_clock_that_is_set_back_after_the_request_gives_no_late_receipt_away
                 an_import_that_began_before_the_request_stays_if_nobody_saw_its_receipts
+                a_total_of_the_application_that_is_too_low_becomes_that_of_what_is_covered
                 a_cursor_that_another_worker_wrote_anew_gives_no_late_receipt_away
                 a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_its_own_request
                 a_row_that_the_application_puts_back_covers_what_was_there_at_its_own_request
