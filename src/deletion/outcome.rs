@@ -21,7 +21,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Decides from the row's counters, the first live receipt that was set aside, what the cursor says was
-    /// left alone and kept, and whether the database may have `hidden` receipts.
+    /// left alone, found in addition and kept, and whether the database may have `hidden` receipts.
     pub(super) fn of(
         progress: &Progress,
         set_aside: Option<&SetAside>,
@@ -42,6 +42,12 @@ impl Outcome {
                  by a policy of row security, or given another creation time; a new request covers those that are still \
                  there",
                 total - processed
+            ));
+        }
+        if let Some(more) = cursor.uncounted {
+            missing.push(format!(
+                "{more} more receipts were found than were counted at the start: they came with ids and creation times of \
+                 before the request, as from a business that was merged into this one, or were put back"
             ));
         }
         if let Some(kept) = &cursor.attachments_kept {
@@ -98,6 +104,9 @@ mod tests {
         assert!(
             text.contains("given another creation time; a new request covers those that are still there")
         );
+        let merged = Cursor { uncounted: Some(20), ..Cursor::default() };
+        let Outcome::Some(text) = Outcome::of(&progress(40, 40, 0), None, &merged, false) else { panic!() };
+        assert!(text.starts_with("20 more receipts were found than were counted at the start"), "{text}");
         let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
         let left = LeftAlone { receipts: 2, because: "because they came later".into() };
         let cursor = Cursor { attachments_kept: Some(kept), left: Some(left), ..Cursor::default() };

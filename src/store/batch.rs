@@ -181,7 +181,8 @@ impl Delete<'_> {
             failed: before.failed + i64::from(count(batch.set_aside.len())),
         };
         let last_id = cursor.last_id.max(batch.last_id);
-        (Cursor { last_id, attachments_kept: kept, ..cursor.clone() }, progress)
+        let uncounted = self.row.uncounted(self.scope.job, processed);
+        (Cursor { last_id, uncounted, attachments_kept: kept, ..cursor.clone() }, progress)
     }
 
     fn moved<'a>(&self, cursor: &'a Cursor, progress: Progress) -> Moved<'a> {

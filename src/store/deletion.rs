@@ -60,6 +60,23 @@ pub(super) struct LockedJob {
     pub(super) now: DateTime<Utc>,
 }
 
+impl LockedJob {
+    /// How many more receipts were found than were counted at the start, once so many are processed.
+    pub(super) fn uncounted(&self, job: BackgroundJobId, processed: i64) -> Option<i64> {
+        let (before, total) = (self.cursor.uncounted, self.progress.total);
+        if total <= 0 || processed <= total {
+            return before;
+        }
+        if before.is_none() {
+            tracing::warn!(
+                background_job = %job, total,
+                "more receipts are found than were counted at the start of a deletion; is another business merged into this one?"
+            );
+        }
+        Some(before.unwrap_or(0) + processed - total)
+    }
+}
+
 /// The receipts that a batch may change.
 #[derive(Clone, Debug)]
 pub(super) struct Scope<'a> {

@@ -35,6 +35,9 @@ pub struct Cursor {
     /// Only receipts that this earlier row set aside are covered; `None`: all up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside_of: Option<BackgroundJobId>,
+    /// How many more receipts were found than were counted at the start; `None` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<i64>,
     /// Unneeded attachments that the database refused to delete; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments_kept: Option<AttachmentsKept>,
