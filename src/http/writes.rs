@@ -2,7 +2,7 @@
 //! server, a server out of memory).
 //!
 //! A test write of one row is made every few seconds, and at once on request. It also fails while the store refuses the
-//! larger writes of the work, for which one row finds room. A request does not wait long
+//! larger writes of the work, for which one row finds room, and while new jobs find none. A request does not wait long
 //! for it: after [`ANSWER`] it gets the last known result.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,11 @@ impl Tries {
 
     async fn write_to_queue(&self) -> Result<(), String> {
         let broker = Arc::clone(&self.broker);
-        self.tried(async move { broker.prove().await }).await
+        self.tried(async move {
+            broker.prove().await?;
+            broker.takes_jobs().await
+        })
+        .await
     }
 
     async fn write_to_database(&self) -> Result<(), String> {

@@ -243,4 +243,9 @@ pub trait Broker: Send + Sync + 'static {
     async fn prove_length(&self) -> Result<bool, Fault> {
         Ok(false)
     }
+
+    /// Returns `Ok` if new jobs find room. Those that are there may go on where they do not.
+    async fn takes_jobs(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }

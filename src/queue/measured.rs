@@ -93,6 +93,7 @@ count! {
     timed check() -> ();
     timed prove() -> ();
     timed prove_length() -> bool;
+    timed takes_jobs() -> ();
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //!   older data. A log that has filled the disk would stay otherwise: SQLite copies it only after a commit. While room
 //!   is scarce the log is kept short, for one whose pages make the file longer cannot be copied once it has taken the
 //!   last of it.
+//! - What adds leaves room to what works off: on a disk filled to its last byte no log can be copied and no row become
+//!   longer, so that nothing that is there could ever go.
 //! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
 //!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
@@ -36,6 +38,12 @@ use crate::fault::{Fault, FaultKind};
 /// A log that has grown longer, because somebody read for long, is cut when it is begun anew: twice what the busiest
 /// of our files lets gather.
 const LONG_LOG: u64 = 32 * 1024 * 1024;
+/// With less room the disk counts as full: a small write may still find some in a log, where a request or a batch does
+/// not.
+const FULL: u64 = 1024 * 1024;
+/// With less room nothing is added. Who works off what is there needs some for the logs of two files, of about a MiB
+/// each, and for rows that become longer before they go; and the other file is not to count as full.
+const RESERVE: u64 = 4 * 1024 * 1024;
 /// How long opening is retried while other processes open the file: switching to WAL needs exclusive access
 /// and fails with "busy" at once.
 const OPENING: Duration = Duration::from_secs(15);
@@ -142,13 +150,26 @@ impl Database {
         Ok(&self.writer)
     }
 
+    /// Fails if adding so many bytes would leave too little to those who work off what is there. Looks only while
+    /// room is scarce, for taking room costs time. Cancel safe.
+    pub async fn has_room_to_add(&self, bytes: impl FnOnce() -> u64 + Send) -> Result<(), sqlx::Error> {
+        if !room::is_scarce(&self.place.path) {
+            return Ok(());
+        }
+        self.has_room_of(RESERVE.saturating_add(bytes())).await
+    }
+
     /// Fails if the disk is full, though a small write may still find room. Cancel safe.
     pub async fn has_room(&self) -> Result<(), sqlx::Error> {
+        self.has_room_of(FULL).await
+    }
+
+    async fn has_room_of(&self, needed: u64) -> Result<(), sqlx::Error> {
         let (path, alone) = (self.place.path.clone(), Arc::clone(&self.checking).lock_owned().await);
         let (answer, answered) = oneshot::channel();
         // A thread of its own, for the disk may not answer; only one at a time.
         std::thread::spawn(move || {
-            let _ = answer.send(room::check(&path));
+            let _ = answer.send(room::check(&path, needed));
             drop(alone);
         });
         answered.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(sqlx::Error::Io)

@@ -11,20 +11,20 @@ use rustix::process::geteuid;
 /// With less the logs are kept short, so that they do not take what the files need: four times the longest that the
 /// busiest of our files lets gather.
 const SCARCE: u64 = 64 * 1024 * 1024;
-/// With less the disk counts as full: a small write may still find room in a log, where a request or a batch does not.
-const FULL: u64 = 1024 * 1024;
 
 /// Whether the disk of `file` has little room left.
 pub(super) fn is_scarce(file: &Path) -> bool {
     left(file).is_some_and(|bytes| bytes < SCARCE)
 }
 
-/// Fails if the disk of `file` is full, or a quota on it is used up, which only those notice who take room. May wait as
-/// long as the disk does.
-pub(super) fn check(file: &Path) -> io::Result<()> {
-    let found = left(file).filter(|bytes| *bytes < FULL).map(|bytes| format!("{bytes} bytes are left"));
-    let refused = || take(file).err().filter(|error| matches!(*error, Errno::NOSPC | Errno::DQUOT));
-    match found.or_else(|| Some(format!("{FULL} bytes more are refused ({})", refused()?))) {
+/// Fails if the disk of `file` has less than `needed` bytes left, or a quota on it, which only those notice who take
+/// room. May wait as long as the disk does.
+pub(super) fn check(file: &Path, needed: u64) -> io::Result<()> {
+    let found = left(file)
+        .filter(|bytes| *bytes < needed)
+        .map(|bytes| format!("{bytes} bytes are left and {needed} needed"));
+    let refused = || take(file, needed).err().filter(|error| matches!(*error, Errno::NOSPC | Errno::DQUOT));
+    match found.or_else(|| Some(format!("{needed} bytes more are refused ({})", refused()?))) {
         None => Ok(()),
         Some(found) => {
             let text = format!("the disk is full: {found} for {}", file.display());
@@ -41,10 +41,10 @@ fn left(file: &Path) -> Option<u64> {
 }
 
 /// Takes the room of a file without a name, and gives it back.
-fn take(file: &Path) -> Result<(), Errno> {
+fn take(file: &Path, bytes: u64) -> Result<(), Errno> {
     let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     let unnamed = open(folder(file), unnamed, Mode::RUSR | Mode::WUSR)?;
-    fallocate(unnamed, FallocateFlags::empty(), 0, FULL)
+    fallocate(unnamed, FallocateFlags::empty(), 0, bytes)
 }
 
 fn folder(file: &Path) -> &Path {
@@ -79,8 +79,15 @@ mod tests {
     fn room_is_taken_and_given_back() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file.db");
-        check(&file).unwrap();
-        assert_ne!(take(&file), Err(Errno::NOSPC));
+        check(&file, 1 << 20).unwrap();
+        assert_ne!(take(&file, 1 << 20), Err(Errno::NOSPC));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn disk_is_full_for_what_is_larger_than_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = check(&folder.path().join("file.db"), 1 << 60).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
     }
 }

@@ -11,9 +11,11 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
 
-/// Creates a row, unless the tenant has an active one or nothing to delete.
+/// Creates a row, unless the tenant has an active one or nothing to delete. On a full disk it creates none: those that
+/// are there need what is left.
 pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) -> Result<Requested, Fault> {
     let what = format!("request {} for business {}", request.job_type, request.business_id);
+    let room = database.has_room(&what).await;
     let mut tx = StatusTx::begin(database, &what).await?;
     if let Some(job) = tx.active(request.business_id, &request.job_type).await? {
         return Ok(Requested::Active(Box::new(job)));
@@ -22,6 +24,7 @@ pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) ->
     let Some((total, cursor)) = covered(&mut tx, request, now).await? else {
         return Ok(Requested::Nothing);
     };
+    room?;
     let Some(id) = tx.insert(&NewRow { request, total, cursor: &cursor, now }).await? else {
         let winner = tx.active(request.business_id, &request.job_type).await?;
         return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));

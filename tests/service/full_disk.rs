@@ -17,7 +17,7 @@ use crate::servers::copy_on_write_disk::CopyOnWriteDisk;
 use crate::servers::small_disk::{self, SmallDisk};
 
 /// Of a disk that is filled: a new folder's files, and little more.
-const SIZE: &str = "6m";
+const SIZE: &str = "10m";
 
 /// What the service's files lie on.
 enum Disk {
@@ -161,7 +161,7 @@ async fn refuses_writes(service: &mut Service) {
     service.until("a page that says so", board).await;
 }
 
-async fn takes_writes(service: &mut Service) {
+pub async fn takes_writes(service: &mut Service) {
     service
         .until("a service that is well", async |service| {
             let well = service.health()["status"] == "healthy" && service.get("/readyz").status == 200;
@@ -466,7 +466,7 @@ async fn nearly_full_disk_is_left_to_the_files_and_not_to_their_logs() {
     let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
     let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
     takes_writes(&mut service).await;
-    disk.fill_but(5 << 20);
+    disk.fill_but(9 << 20);
     let text = "x".repeat(600);
     let job = |number: u32| {
         NewJob::new(format!("kept-{number}"), "default", "tikkun.echo", Args::positional([json!(text)]))

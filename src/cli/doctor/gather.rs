@@ -156,6 +156,7 @@ async fn read_database(store: &Store) -> Result<(OutboxSummary, Vec<String>), Fa
 
 async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, Fault> {
     broker.prove().await?;
+    broker.takes_jobs().await?;
     let overdue = overdue(broker).await?;
     let lost = lost(broker, &overdue).await?;
     let counts = broker.counts().await?;

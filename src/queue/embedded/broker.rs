@@ -289,6 +289,11 @@ impl Broker for Embedded {
     async fn check(&self) -> Result<(), Fault> {
         look::check(&self.database).await.map_err(|error| fault(error, "write to the queue file"))
     }
+
+    async fn takes_jobs(&self) -> Result<(), Fault> {
+        let room = self.database.has_room_to_add(|| 0).await;
+        room.map_err(|error| fault(error, "look for room for new jobs"))
+    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,16 @@ use crate::queue::delivery::Enqueued;
 /// The rows per statement; it limits the size of its parameter.
 const AT_ONCE: usize = 500;
 
+/// What a job takes besides its arguments and whatever else the application gives it: the row's columns, and its
+/// places in the indexes.
+const ROW: usize = 1024;
+
 /// Enqueues `jobs`, all or none.
 pub async fn enqueue(database: &Database, jobs: &[NewJob]) -> Result<Vec<Enqueued>, sqlx::Error> {
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
+    database.has_room_to_add(|| room_for(jobs)).await?;
     let mut tx = database.write().await?;
     let answers = enqueue_in(&mut tx, jobs).await?;
     tx.commit().await?;
@@ -46,6 +51,13 @@ pub async fn enqueue_in(tx: &mut SqliteConnection, jobs: &[NewJob]) -> Result<Ve
         }));
     }
     Ok(answers)
+}
+
+/// About so many bytes are written for `jobs`: once to the log, and then to the file.
+pub fn room_for(jobs: &[NewJob]) -> u64 {
+    let text = |job: &NewJob| serde_json::to_string(&(&job.args, &job.meta)).map_or(0, |text| text.len());
+    let bytes: usize = jobs.iter().map(|job| 2 * text(job) + ROW).sum();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 async fn insert(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::queue::upkeep::{ScheduleMark, ScheduleStep};
 
 use super::database::{Database, time};
-use super::enqueue::enqueue_in;
+use super::enqueue::{enqueue_in, room_for};
 
 /// A row of `tikkun_schedules`.
 type MarkRow = (String, String, i64, Option<i64>);
@@ -25,6 +25,7 @@ fn mark((name, rule, until, last): MarkRow) -> (String, ScheduleMark) {
 
 /// Takes one step; `false` if the mark is not as the step expects.
 pub async fn step(database: &Database, step: &ScheduleStep) -> Result<bool, sqlx::Error> {
+    database.has_room_to_add(|| room_for(&step.jobs)).await?;
     let mut tx = database.write().await?;
     // Read in the writing transaction: if two processes saw the same mark, only one moves it.
     let row: Option<MarkRow> =

@@ -1,0 +1,99 @@
+//! What counts as room on a disk, and who may take the last of it.
+
+use serde_json::json;
+use tikkun::job::{Args, NewJob};
+use tikkun::queue::Broker;
+
+use super::full_disk::takes_writes;
+use super::ground::Ground;
+use super::process::Service;
+use crate::servers::small_disk::SmallDisk;
+
+/// A job that takes half a second, and about so many bytes of the queue's file.
+fn padded(number: usize, bytes: usize) -> NewJob {
+    let mut args = Args::positional([json!(0.5)]);
+    args.named.insert("padding".to_owned(), json!("x".repeat(bytes)));
+    NewJob::new(format!("padded-{number}"), "default", "tikkun.sleep", args)
+}
+
+/// Enqueues long jobs, and then shorter ones, until none is taken; returns how many were.
+async fn enqueue_what_fits(broker: &dyn Broker) -> usize {
+    let mut accepted = 0;
+    for (at_once, bytes) in [(10, 12_000), (1, 3_000), (1, 100)] {
+        let mut refusals = 0;
+        while refusals < 3 && accepted < 5_000 {
+            let numbers = accepted..accepted + at_once;
+            let jobs: Vec<_> = numbers.map(|number| padded(number, bytes)).collect();
+            match broker.enqueue(&jobs).await {
+                Ok(_) => accepted += at_once,
+                Err(full) => {
+                    assert!(full.chain().contains("full"), "{}", full.chain());
+                    refusals += 1;
+                }
+            }
+        }
+    }
+    accepted
+}
+
+/// Nobody makes room. The jobs that would make it need some themselves, in order to begin and to end.
+#[tokio::test]
+async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), "10m") else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").set("TIKKUN_WORKER__SLOTS", "24");
+    let mut service = start.set("TIKKUN_RETENTION__MAX_FINISHED", "20").start().await;
+    takes_writes(&mut service).await;
+    let broker = ground.broker().await;
+    let accepted = enqueue_what_fits(&*broker).await;
+    assert!(accepted > 100, "{accepted}");
+    let ended = async |_: &Service| {
+        let counts = broker.counts().await.unwrap();
+        counts.values().all(|one| one.queued + one.started == 0).then_some(())
+    };
+    service.until("the end of all jobs", ended).await;
+    for entry in ground.entries().await.into_iter().filter(|entry| entry.queue == "default") {
+        let all = (entry.state.as_str(), entry.attempt, entry.failures, entry.orphaned, entry.error);
+        assert_eq!(all, ("finished", 1, 0, 0, None), "{} ran once, and nothing is held against it", entry.id);
+    }
+    drop((service, broker, ground));
+    drop(disk);
+}
+
+#[tokio::test]
+async fn last_room_is_refused_to_new_jobs_and_given_to_those_that_are_there() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), "16m") else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let tenant = ground.tenant(7, 20).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").set("TIKKUN_WORKER__SLOTS", "1");
+    let mut service = start.start().await;
+    takes_writes(&mut service).await;
+    let broker = ground.broker().await;
+    let jobs: Vec<_> = (0..4).map(|number| padded(number, 100)).collect();
+    broker.enqueue(&jobs).await.unwrap();
+    disk.fill_but(3 << 20);
+    let refused = broker.enqueue(&[padded(4, 100)]).await.unwrap_err();
+    assert!(refused.chain().contains("the disk is full"), "{}", refused.chain());
+    let of_the_queue = async |service: &Service| {
+        let refuses = service.health()["refuses_writes"].clone();
+        (refuses["broker"].is_string() && refuses["database"].is_null()).then_some(())
+    };
+    service.until("a health that names the queue alone", of_the_queue).await;
+    service.get("/readyz").expect(503);
+    service.owner(7, "POST", "/api/receipts/delete_all").expect(503);
+    let ended = async |_: &Service| {
+        let entries = ground.entries().await;
+        let count =
+            entries.iter().filter(|entry| entry.queue == "default" && entry.state == "finished").count();
+        (count == jobs.len()).then_some(())
+    };
+    service.until("the end of those that are there", ended).await;
+    disk.make_room();
+    takes_writes(&mut service).await;
+    let row = service.delete_all(7);
+    ground.completed(&mut service, row, &tenant).await;
+    drop((service, broker, ground));
+    drop(disk);
+}
