@@ -15,6 +15,7 @@
 //!   longer, so that nothing that is there could ever go.
 //! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
 //!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
+//! - Where the path is a link, the room that counts is that of the disk on which the file itself lies, with its log.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -76,23 +77,26 @@ pub struct Database {
     checking: Arc<Mutex<()>>,
 }
 
-/// The path of the file, and the device and inode that it had when it was opened.
+/// Where the file is.
 #[derive(Debug)]
 struct Place {
+    /// As given.
     path: PathBuf,
+    /// Without links, as SQLite follows them.
+    file: PathBuf,
+    /// The device and inode that it had when it was opened.
     opened: (u64, u64),
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        let there = fs::metadata(path)?;
-        Ok(Self { path: path.to_owned(), opened: (there.dev(), there.ino()) })
+        Ok(Self { path: path.to_owned(), file: fs::canonicalize(path)?, opened: inode(path)? })
     }
 
     /// Fails if the file was removed or replaced: the connections still use the opened file, and anything
     /// written there would be lost.
     fn check(&self) -> Result<(), sqlx::Error> {
-        if Self::of(&self.path).is_ok_and(|there| there.opened == self.opened) {
+        if inode(&self.path).is_ok_and(|there| there == self.opened) {
             return Ok(());
         }
         Err(sqlx::Error::Io(io::Error::other(format!(
@@ -101,6 +105,11 @@ impl Place {
             self.path.display()
         ))))
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let there = fs::metadata(path)?;
+    Ok((there.dev(), there.ino()))
 }
 
 impl Database {
@@ -116,10 +125,12 @@ impl Database {
         migrator: Option<&Migrator>,
     ) -> Result<Self, Fault> {
         let deadline = Instant::now() + OPENING;
-        let common = connection(path, tuning);
+        // One that is not there yet is made at its path.
+        let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let common = connection(path, &file, tuning);
         let writer = loop {
             let writer = writer(tuning, common.clone());
-            writer.keep_log_short(room::is_scarce(path));
+            writer.keep_log_short(room::is_scarce(&file));
             match prepare(&writer, migrator, what).await {
                 Ok(()) => break writer,
                 Err(fault) => {
@@ -146,14 +157,14 @@ impl Database {
     /// The connection for single writing statements; each is a transaction of its own.
     pub fn writer(&self) -> Result<&Connections, sqlx::Error> {
         self.place.check()?;
-        self.writer.keep_log_short(room::is_scarce(&self.place.path));
+        self.writer.keep_log_short(room::is_scarce(&self.place.file));
         Ok(&self.writer)
     }
 
     /// Fails if adding so many bytes would leave too little to those who work off what is there. Looks only while
     /// room is scarce, for taking room costs time. Cancel safe.
     pub async fn has_room_to_add(&self, bytes: impl FnOnce() -> u64 + Send) -> Result<(), sqlx::Error> {
-        if !room::is_scarce(&self.place.path) {
+        if !room::is_scarce(&self.place.file) {
             return Ok(());
         }
         self.has_room_of(RESERVE.saturating_add(bytes())).await
@@ -165,11 +176,11 @@ impl Database {
     }
 
     async fn has_room_of(&self, needed: u64) -> Result<(), sqlx::Error> {
-        let (path, alone) = (self.place.path.clone(), Arc::clone(&self.checking).lock_owned().await);
+        let (file, alone) = (self.place.file.clone(), Arc::clone(&self.checking).lock_owned().await);
         let (answer, answered) = oneshot::channel();
         // A thread of its own, for the disk may not answer; only one at a time.
         std::thread::spawn(move || {
-            let _ = answer.send(room::check(&path, needed));
+            let _ = answer.send(room::check(&file, needed));
             drop(alone);
         });
         answered.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(sqlx::Error::Io)
@@ -212,14 +223,14 @@ async fn prepare(writer: &Connections, migrator: Option<&Migrator>, what: &str) 
     tx.commit().await.during(what)
 }
 
-fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
+fn connection(path: &Path, file: &Path, tuning: Tuning) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(WAIT)
         .pragma("temp_store", "memory")
         .row_buffer_size(tuning.row_buffer)
         .disable_statement_logging();
-    match WalIndex::copied_on_write(path) {
+    match WalIndex::copied_on_write(file) {
         Some(index) => index.before_each(options),
         None => options,
     }
@@ -468,6 +479,23 @@ mod tests {
                 sqlx::query_scalar::<_, i64>("PRAGMA mmap_size").fetch_one(connections).await.unwrap();
             assert_eq!(mapped, 0);
         }
+    }
+
+    #[tokio::test]
+    async fn file_behind_a_link_has_its_log_and_its_room_where_it_lies() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (link, file) = (here.path().join("file.db"), there.path().join("another.db"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        // The first time there is no file yet.
+        for _ in 0..2 {
+            let database = opened(&link).await;
+            assert_eq!(database.place.file, fs::canonicalize(&file).unwrap());
+            assert!(there.path().join("another.db-wal").exists());
+            database.has_room().await.unwrap();
+            let full = database.has_room_of(1 << 60).await.unwrap_err().to_string();
+            assert!(full.contains("another.db"), "{full}");
+        }
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 1, "nothing is made beside the link");
     }
 
     #[tokio::test]

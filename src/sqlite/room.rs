@@ -33,9 +33,14 @@ pub(super) fn check(file: &Path, needed: u64) -> io::Result<()> {
     }
 }
 
-/// The bytes that this user may still write; `None` if the file system does not say.
+/// The bytes that this user may still write; `None` if the file system does not say. The file alone may lie on another
+/// disk than its log, as one that is mounted into a container.
 fn left(file: &Path) -> Option<u64> {
-    let disk = statvfs(folder(file)).ok().filter(|disk| disk.f_blocks > 0)?;
+    [file, folder(file)].into_iter().filter_map(left_at).min()
+}
+
+fn left_at(path: &Path) -> Option<u64> {
+    let disk = statvfs(path).ok().filter(|disk| disk.f_blocks > 0)?;
     let blocks = if may_use_reserved() { disk.f_bfree } else { disk.f_bavail };
     Some(blocks.saturating_mul(disk.f_frsize))
 }

@@ -1,10 +1,14 @@
 //! What counts as room on a disk, and who may take the last of it.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
 use serde_json::json;
 use tikkun::job::{Args, NewJob};
 use tikkun::queue::Broker;
 
-use super::full_disk::takes_writes;
+use super::full_disk::{refuses_writes, takes_writes};
 use super::ground::Ground;
 use super::process::Service;
 use crate::servers::small_disk::SmallDisk;
@@ -34,6 +38,14 @@ async fn enqueue_what_fits(broker: &dyn Broker) -> usize {
         }
     }
     accepted
+}
+
+/// Longer than the service relies on what it last saw.
+async fn stays_well(service: &mut Service) {
+    for _ in 0..3 {
+        takes_writes(service).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
 }
 
 /// Nobody makes room. The jobs that would make it need some themselves, in order to begin and to end.
@@ -96,4 +108,31 @@ async fn last_room_is_refused_to_new_jobs_and_given_to_those_that_are_there() {
     ground.completed(&mut service, row, &tenant).await;
     drop((service, broker, ground));
     drop(disk);
+}
+
+/// As where the files were moved to a larger disk, and links left in their place.
+#[tokio::test]
+async fn room_is_that_of_the_disk_to_which_links_lead() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Some(of_links) = SmallDisk::over(here.path(), "12m") else { return };
+    let Some(of_files) = SmallDisk::over(there.path(), "12m") else { return };
+    let data = tempfile::tempdir_in(here.path()).unwrap();
+    for name in ["queue.db", "tikkun.db"] {
+        fs::write(there.path().join(name), "").unwrap();
+        symlink(there.path().join(name), data.path().join(name)).unwrap();
+    }
+    let ground = Ground::in_folder(data).await;
+    let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    takes_writes(&mut service).await;
+    of_links.fill();
+    stays_well(&mut service).await;
+    ground.broker().await.enqueue(&[padded(0, 100)]).await.unwrap();
+    service.says("JOB PICKED queue='default' job_id=padded-0").await;
+    of_links.make_room();
+    of_files.fill();
+    refuses_writes(&mut service).await;
+    of_files.make_room();
+    takes_writes(&mut service).await;
+    drop((service, ground));
+    drop((of_links, of_files));
 }

@@ -141,7 +141,7 @@ fn sleeping(id: &str) -> NewJob {
 }
 
 /// Waits until the service says that neither back end takes writes, in every way it has.
-async fn refuses_writes(service: &mut Service) {
+pub async fn refuses_writes(service: &mut Service) {
     let both =
         |health: &Value| ["broker", "database"].iter().all(|name| health["refuses_writes"][name].is_string());
     let unhealthy = async |service: &Service| {
