@@ -136,3 +136,23 @@ async fn room_is_that_of_the_disk_to_which_links_lead() {
     drop((service, ground));
     drop((of_links, of_files));
 }
+
+/// The service's files are there already.
+#[tokio::test]
+async fn disk_that_takes_no_more_files_is_not_full() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), "16m,nr_inodes=256") else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let tenant = ground.tenant(7, 40).await;
+    let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    takes_writes(&mut service).await;
+    let files = (0..).take_while(|number| fs::File::create(mount.path().join(format!("{number}"))).is_ok());
+    assert!(files.count() < 256);
+    stays_well(&mut service).await;
+    ground.broker().await.enqueue(&[padded(0, 100)]).await.unwrap();
+    service.says("JOB PICKED queue='default' job_id=padded-0").await;
+    let row = service.delete_all(7);
+    ground.completed(&mut service, row, &tenant).await;
+    drop((service, ground));
+    drop(disk);
+}
