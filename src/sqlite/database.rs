@@ -45,6 +45,10 @@ const FULL: u64 = 1024 * 1024;
 /// With less room nothing is added. Who works off what is there needs some for the logs of two files, of about a MiB
 /// each, and for rows that become longer before they go; and the other file is not to count as full.
 const RESERVE: u64 = 4 * 1024 * 1024;
+/// The pages after which a log is copied while room is scarce, and then begun anew.
+const LOG: u64 = 250 * 4096;
+/// The bytes of the file that are free to be used again. What is written there needs no room but that of the log.
+const FREE: &str = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size";
 /// How long opening is retried while other processes open the file: switching to WAL needs exclusive access
 /// and fails with "busy" at once.
 const OPENING: Duration = Duration::from_secs(15);
@@ -175,7 +179,22 @@ impl Database {
         self.has_room_of(FULL).await
     }
 
+    /// The pages of the file that are free count as room, too, if the log finds its own.
     async fn has_room_of(&self, needed: u64) -> Result<(), sqlx::Error> {
+        match self.looked(needed).await {
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+                let free: i64 = sqlx::query_scalar(FREE).fetch_one(&self.readers).await.unwrap_or(0);
+                let for_log = LOG.saturating_sub(room::log(&self.place.file));
+                let beyond = needed.saturating_sub(free.unsigned_abs()).max(for_log);
+                if beyond < needed { self.looked(beyond).await } else { Err(full) }
+            }
+            looked => looked,
+        }
+        .map_err(sqlx::Error::Io)
+    }
+
+    /// Looks whether the disk has so many bytes left.
+    async fn looked(&self, needed: u64) -> io::Result<()> {
         let (file, alone) = (self.place.file.clone(), Arc::clone(&self.checking).lock_owned().await);
         let (answer, answered) = oneshot::channel();
         // A thread of its own, for the disk may not answer; only one at a time.
@@ -183,7 +202,7 @@ impl Database {
             let _ = answer.send(room::check(&file, needed));
             drop(alone);
         });
-        answered.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(sqlx::Error::Io)
+        answered.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// The connections for single reading statements; they do not wait for the writer.

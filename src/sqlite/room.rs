@@ -17,6 +17,13 @@ pub(super) fn is_scarce(file: &Path) -> bool {
     left(file).is_some_and(|bytes| bytes < SCARCE)
 }
 
+/// The length of the log of `file`, in whose room more is written once it was copied.
+pub(super) fn log(file: &Path) -> u64 {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).map_or(0, |log| log.len())
+}
+
 /// Fails if the disk of `file` has less than `needed` bytes left, or a quota on it, which only those notice who take
 /// room. May wait as long as the disk does.
 pub(super) fn check(file: &Path, needed: u64) -> io::Result<()> {

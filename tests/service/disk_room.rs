@@ -20,13 +20,13 @@ fn padded(number: usize, bytes: usize) -> NewJob {
     NewJob::new(format!("padded-{number}"), "default", "tikkun.sleep", args)
 }
 
-/// Enqueues long jobs, and then shorter ones, until none is taken; returns how many were.
-async fn enqueue_what_fits(broker: &dyn Broker) -> usize {
+/// Enqueues long jobs, and then shorter ones, numbered from `from`, until none is taken; returns how many were.
+async fn enqueue_what_fits(broker: &dyn Broker, from: usize) -> usize {
     let mut accepted = 0;
     for (at_once, bytes) in [(10, 12_000), (1, 3_000), (1, 100)] {
         let mut refusals = 0;
         while refusals < 3 && accepted < 5_000 {
-            let numbers = accepted..accepted + at_once;
+            let numbers = from + accepted..from + accepted + at_once;
             let jobs: Vec<_> = numbers.map(|number| padded(number, bytes)).collect();
             match broker.enqueue(&jobs).await {
                 Ok(_) => accepted += at_once,
@@ -58,7 +58,7 @@ async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
     let mut service = start.set("TIKKUN_RETENTION__MAX_FINISHED", "20").start().await;
     takes_writes(&mut service).await;
     let broker = ground.broker().await;
-    let accepted = enqueue_what_fits(&*broker).await;
+    let accepted = enqueue_what_fits(&*broker, 0).await;
     assert!(accepted > 100, "{accepted}");
     let ended = async |_: &Service| {
         let counts = broker.counts().await.unwrap();
@@ -69,6 +69,10 @@ async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
         let all = (entry.state.as_str(), entry.attempt, entry.failures, entry.orphaned, entry.error);
         assert_eq!(all, ("finished", 1, 0, 0, None), "{} ran once, and nothing is held against it", entry.id);
     }
+    // What went has left its pages in the file.
+    let again = [padded(accepted, 12_000)];
+    service.until("room for a new job", async |_: &Service| broker.enqueue(&again).await.ok()).await;
+    takes_writes(&mut service).await;
     drop((service, broker, ground));
     drop(disk);
 }
@@ -154,5 +158,35 @@ async fn disk_that_takes_no_more_files_is_not_full() {
     let row = service.delete_all(7);
     ground.completed(&mut service, row, &tenant).await;
     drop((service, ground));
+    drop(disk);
+}
+
+/// A file does not become shorter by what goes.
+#[tokio::test]
+async fn free_pages_of_a_file_are_room() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), "16m") else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let broker = ground.broker().await;
+    let first: Vec<_> = (0..500).map(|number| padded(number, 12_000)).collect();
+    for some in first.chunks(10) {
+        broker.enqueue(some).await.unwrap();
+    }
+    let mut queue = ground.connect("queue.db").await;
+    sqlx::raw_sql("delete from tikkun_jobs").execute(&mut queue).await.unwrap();
+    disk.fill_but(300 << 10);
+    broker.prove().await.unwrap();
+    let some: Vec<_> = (0..10).map(|number| padded(500 + number, 30_000)).collect();
+    broker.enqueue(&some).await.unwrap();
+    let more = enqueue_what_fits(&*broker, 510).await;
+    assert!(more > 100, "{more}");
+    // Others do not ask.
+    let filling = "pragma wal_autocheckpoint = 1; create table filling (bytes blob)";
+    sqlx::raw_sql(filling).execute(&mut queue).await.unwrap();
+    let fill = "insert into filling values (zeroblob(100000))";
+    while sqlx::raw_sql(fill).execute(&mut queue).await.is_ok() {}
+    let full = broker.prove().await.unwrap_err();
+    assert!(full.chain().contains("the disk is full"), "{}", full.chain());
+    drop((broker, ground));
     drop(disk);
 }
