@@ -343,7 +343,7 @@ async fn over_a_line() -> (redis_server::Redis, Line, Arc<dyn Broker>, ProcessRe
 async fn long_end_waits_for_room_on_a_disk_that_is_nearly_full() {
     let folder = tempfile::tempdir().unwrap();
     // Where mounting is not allowed, the folder is like any other.
-    let disk = SmallDisk::over(folder.path(), "8m");
+    let disk = SmallDisk::over(folder.path(), "16m");
     let broker = open_embedded(folder.path()).await.unwrap();
     let me = leased(&*broker).await;
     let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));

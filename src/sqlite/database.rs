@@ -45,6 +45,9 @@ const FULL: u64 = 1024 * 1024;
 /// With less room nothing is added. Who works off what is there needs some for the logs of two files, of about a MiB
 /// each, and for rows that become longer before they go; and the other file is not to count as full.
 const RESERVE: u64 = 4 * 1024 * 1024;
+/// With less room nothing long is kept of what ends: what ended is dropped in it, and the other file is not to count as
+/// full.
+const FOR_DROPS: u64 = 2 * 1024 * 1024;
 /// The pages after which a log is copied while room is scarce, and then begun anew.
 const LOG: u64 = 250 * 4096;
 /// The bytes of the file that are free to be used again. What is written there needs no room but that of the log.
@@ -172,6 +175,17 @@ impl Database {
             return Ok(());
         }
         self.has_room_of(RESERVE.saturating_add(bytes())).await
+    }
+
+    /// The same for jobs that end and leave so many bytes: they may take more of the room, but not the last of it,
+    /// without which nothing could be dropped.
+    pub async fn has_room_to_end(&self, bytes: usize) -> Result<(), sqlx::Error> {
+        if bytes == 0 || !room::is_scarce(&self.place.file) {
+            return Ok(());
+        }
+        // Once in the log, and then in the file.
+        let twice = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
+        self.has_room_of(FOR_DROPS.saturating_add(twice)).await
     }
 
     /// Fails if the disk is full, though a small write may still find room. Cancel safe.

@@ -20,14 +20,20 @@ fn padded(number: usize, bytes: usize) -> NewJob {
     NewJob::new(format!("padded-{number}"), "default", "tikkun.sleep", args)
 }
 
+/// One whose result is as long as its arguments.
+fn echoing(number: usize, bytes: usize) -> NewJob {
+    let args = Args::positional([json!("x".repeat(bytes))]);
+    NewJob::new(format!("echoing-{number}"), "default", "tikkun.echo", args)
+}
+
 /// Enqueues long jobs, and then shorter ones, numbered from `from`, until none is taken; returns how many were.
-async fn enqueue_what_fits(broker: &dyn Broker, from: usize) -> usize {
+async fn enqueue_what_fits(broker: &dyn Broker, from: usize, job: fn(usize, usize) -> NewJob) -> usize {
     let mut accepted = 0;
     for (at_once, bytes) in [(10, 12_000), (1, 3_000), (1, 100)] {
         let mut refusals = 0;
         while refusals < 3 && accepted < 5_000 {
             let numbers = from + accepted..from + accepted + at_once;
-            let jobs: Vec<_> = numbers.map(|number| padded(number, bytes)).collect();
+            let jobs: Vec<_> = numbers.map(|number| job(number, bytes)).collect();
             match broker.enqueue(&jobs).await {
                 Ok(_) => accepted += at_once,
                 Err(full) => {
@@ -51,6 +57,17 @@ async fn stays_well(service: &mut Service) {
 /// Nobody makes room. The jobs that would make it need some themselves, in order to begin and to end.
 #[tokio::test]
 async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
+    work_off(padded, false).await;
+}
+
+/// Results need as much room as arguments, until the oldest are dropped.
+#[tokio::test]
+async fn jobs_with_results_that_have_filled_their_own_disk_are_worked_off() {
+    work_off(echoing, true).await;
+}
+
+/// Enqueues until nothing more fits; where the queue is `held` until then, nothing is worked off meanwhile.
+async fn work_off(job: fn(usize, usize) -> NewJob, held: bool) {
     let mount = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::over(mount.path(), "10m") else { return };
     let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
@@ -58,8 +75,14 @@ async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
     let mut service = start.set("TIKKUN_RETENTION__MAX_FINISHED", "20").start().await;
     takes_writes(&mut service).await;
     let broker = ground.broker().await;
-    let accepted = enqueue_what_fits(&*broker, 0).await;
+    if held {
+        broker.pause(&"default".into(), "a person").await.unwrap();
+    }
+    let accepted = enqueue_what_fits(&*broker, 0, job).await;
     assert!(accepted > 100, "{accepted}");
+    if held {
+        broker.resume(&"default".into()).await.unwrap();
+    }
     let ended = async |_: &Service| {
         let counts = broker.counts().await.unwrap();
         counts.values().all(|one| one.queued + one.started == 0).then_some(())
@@ -70,7 +93,7 @@ async fn jobs_that_have_filled_their_own_disk_are_worked_off() {
         assert_eq!(all, ("finished", 1, 0, 0, None), "{} ran once, and nothing is held against it", entry.id);
     }
     // What went has left its pages in the file.
-    let again = [padded(accepted, 12_000)];
+    let again = [job(accepted, 12_000)];
     service.until("room for a new job", async |_: &Service| broker.enqueue(&again).await.ok()).await;
     takes_writes(&mut service).await;
     drop((service, broker, ground));
@@ -178,7 +201,7 @@ async fn free_pages_of_a_file_are_room() {
     broker.prove().await.unwrap();
     let some: Vec<_> = (0..10).map(|number| padded(500 + number, 30_000)).collect();
     broker.enqueue(&some).await.unwrap();
-    let more = enqueue_what_fits(&*broker, 510).await;
+    let more = enqueue_what_fits(&*broker, 510, padded).await;
     assert!(more > 100, "{more}");
     // Others do not ask.
     let filling = "pragma wal_autocheckpoint = 1; create table filling (bytes blob)";

@@ -12,6 +12,9 @@ use crate::queue::delivery::{Settled, Settlement};
 use crate::queue::lent::Lent;
 use crate::sqlite::Transaction;
 
+/// The bytes of a page: what is shorter seldom makes the file longer.
+const LONG: usize = 4096;
+
 /// Lends up to `max` jobs. Run it as its own task, because it must not be cancelled half-way.
 pub async fn fetch(
     database: Arc<Database>,
@@ -29,6 +32,7 @@ pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<V
     if settlements.is_empty() {
         return Ok(Vec::new());
     }
+    database.has_room_to_end(weight(settlements)).await?;
     let mut tx = database.write().await?;
     let answers = settle::settle(&mut tx, settlements).await?;
     commit(tx).await?;
@@ -43,11 +47,17 @@ pub async fn exchange(
     max: u32,
     process: ProcessId,
 ) -> Result<(Vec<Settled>, Lent), sqlx::Error> {
+    database.has_room_to_end(weight(&settlements)).await?;
     let mut tx = database.write().await?;
     let answers = settle::settle(&mut tx, &settlements).await?;
     let rows = take(&mut *tx, &queue, max, &process).await?;
     commit(tx).await?;
     Ok((answers, lend(database, rows)?))
+}
+
+/// The bytes of all long results and errors.
+fn weight(settlements: &[Settlement]) -> usize {
+    settlements.iter().map(Settlement::weight).filter(|bytes| *bytes >= LONG).sum()
 }
 
 async fn commit(tx: Transaction) -> Result<(), sqlx::Error> {
