@@ -1,9 +1,10 @@
-//! Jobs with very many dependents: these are released in steps, and none is lost if the process dies.
+//! Dependents are released by the ends of the jobs before them: each once, whatever ran under their ids meanwhile. Very
+//! many are released in steps, and none is lost if the process dies.
 
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Disposition, Settled};
+use tikkun::queue::{Disposition, Requeued, Settled};
 
 use super::ground::*;
 use super::refused::User;
@@ -124,4 +125,105 @@ async fn dependents_that_may_not_be_let_go_for_a_while_are_let_go_afterwards() {
     })
     .await;
     all_are_free(&prefix).await;
+}
+
+/// As RQ's clients enqueue `child` over what is there under its id, so that it waits for the `parents`.
+async fn waits_for(prefix: &Prefix, parents: &[&str]) {
+    prefix.ask(&["HSET", "job:child", "status", "deferred"]).await;
+    prefix.ask(&["ZADD", "deferred:q", "1", "child"]).await;
+    for parent in parents {
+        prefix.ask(&["SADD", &format!("job:{parent}:dependents"), "child"]).await;
+        prefix.ask(&["SADD", "job::child:dependencies", parent]).await;
+    }
+}
+
+#[tokio::test]
+async fn dependent_whose_earlier_entry_ran_meanwhile_is_let_go_all_the_same() {
+    let retry = Disposition::RetryAt { delay: LONG, error: "no".into() };
+    for end in [Some(ack()), None, Some(retry)] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["child"]).await;
+        waits_for(&prefix, &["a"]).await;
+        let earlier = fetch(&*broker, 1).await.remove(0);
+        let parent = one(&*broker, job("a")).await;
+        if let Some(end) = end.clone() {
+            settle(&*broker, &earlier, end).await;
+        }
+        settle(&*broker, &parent, ack()).await;
+        let child = fetch(&*broker, 9).await;
+        assert_eq!(ids(&child), ["child"], "{end:?}");
+        assert_eq!(prefix.ask_number(&["EXISTS", "deferred:q", "job:a:dependents"]).await, 0, "{end:?}");
+        if end.is_none() {
+            assert_eq!(settle(&*broker, &earlier, ack()).await, Settled::Done);
+        }
+        assert_eq!(settle(&*broker, &child[0], ack()).await, Settled::Done, "{end:?}");
+        assert_eq!(record(&*broker, "child").await.state, JobState::Finished, "{end:?}");
+        assert_eq!(fetch(&*broker, 9).await, [], "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn dependent_that_was_canceled_or_that_a_worker_of_rq_is_enqueuing_is_not_let_go() {
+    for status in ["canceled", "ready_to_enqueue"] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let parent = one(&*broker, job("a")).await;
+        enqueue(&*broker, &["child"]).await;
+        prefix.ask(&["DEL", "queue:q"]).await;
+        waits_for(&prefix, &["a"]).await;
+        prefix.ask(&["HSET", "job:child", "status", status]).await;
+        settle(&*broker, &parent, ack()).await;
+        assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 0, "{status}");
+        assert_eq!(prefix.ask_text(&["HGET", "job:child", "status"]).await, status);
+    }
+}
+
+#[tokio::test]
+async fn dependent_of_two_is_let_go_once_though_the_first_ends_again() {
+    for in_steps in [false, true] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["a", "b", "child"]).await;
+        prefix.ask(&["LREM", "queue:q", "1", "child"]).await;
+        waits_for(&prefix, &["a", "b"]).await;
+        let parents = fetch(&*broker, 9).await;
+        settle(&*broker, &parents[0], ack()).await;
+        assert_eq!(fetch(&*broker, 9).await, [], "{in_steps}: it waits for the other");
+        if in_steps {
+            // As if the first had very many more.
+            prefix.ask(&["DEL", "job:a:dependents"]).await;
+            prefix.ask(&["SADD", "tikkun:release:a", "child"]).await;
+            prefix.ask(&["HSET", "tikkun:releases", "a", "1"]).await;
+        }
+        settle(&*broker, &parents[1], ack()).await;
+        let child = fetch(&*broker, 9).await;
+        assert_eq!(ids(&child), ["child"], "{in_steps}");
+        settle(&*broker, &child[0], ack()).await;
+        prefix.ask(&["HSET", "job:a", "status", "queued"]).await;
+        prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+        let again = fetch(&*broker, 9).await;
+        assert_eq!(ids(&again), ["a"]);
+        settle(&*broker, &again[0], ack()).await;
+        broker.tend(100).await.unwrap();
+        assert_eq!(fetch(&*broker, 9).await, [], "{in_steps}");
+        assert_eq!(prefix.ask_number(&["EXISTS", "tikkun:releases"]).await, 0, "{in_steps}");
+    }
+}
+
+#[tokio::test]
+async fn dependent_that_a_person_has_put_back_waits_for_nothing_any_more() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let parent = one(&*broker, job("a")).await;
+    enqueue(&*broker, &["child"]).await;
+    prefix.ask(&["DEL", "queue:q"]).await;
+    waits_for(&prefix, &["a"]).await;
+    assert_eq!(broker.cancel(&"child".into()).await.unwrap(), Some(JobState::Canceled));
+    assert_eq!(broker.requeue(&["child".into()]).await.unwrap(), [Requeued::Waits]);
+    let child = fetch(&*broker, 9).await;
+    assert_eq!(ids(&child), ["child"]);
+    settle(&*broker, &child[0], ack()).await;
+    settle(&*broker, &parent, ack()).await;
+    assert_eq!(fetch(&*broker, 9).await, []);
 }

@@ -13,6 +13,7 @@ pub const CLAIMS: &[Claim] = &[
     ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
     ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
     ("what_ended_and_is_put_in_again_outlives_its_earlier_end", ALL, ended_before),
+    ("dependent_runs_after_its_dependency_though_an_earlier_entry_ran_before_it", ALL, chain_of_two_nights),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
 ];
 
@@ -119,4 +120,16 @@ fn popped_beside_a_run(version: Version) {
     place.until("the second run", || (place.raw("XLEN rq:results:sync") == json!(2)).then_some(()));
     let job = place.becomes("sync", "finished");
     assert_eq!(registries(&job), ["finished"], "{job}");
+}
+
+fn chain_of_two_nights(version: Version) {
+    let place = Place::new(version);
+    place.enqueue("--job-id load --func tikkun.echo --arg first");
+    place.enqueue("--job-id extract --func tikkun.noop");
+    place.enqueue("--job-id load --func tikkun.echo --arg second --depends-on extract");
+    let _service = place.serve("default", 1);
+    place.until("the second run", || (place.raw("XLEN rq:results:load") == json!(2)).then_some(()));
+    let job = place.becomes("load", "finished");
+    assert_eq!(registries(&job), ["finished"], "{job}");
+    assert_eq!(place.raw("EXISTS rq:job:extract:dependents"), json!(0));
 }

@@ -331,18 +331,36 @@ end
 local AT_ONCE = 100
 local still_to_look_at, has_put_aside = AT_ONCE, false
 
--- Releases a dependent of `id`, which has ended `well` or not. The dependent is enqueued once every other
--- dependency is met, if its own status still says that it waits.
+-- A job that is put into its queue depends on none of these any more: a further end of one does not enqueue it again.
+local function leave_dependencies(child, dependencies)
+  for _, id in ipairs(dependencies) do
+    unless_spoiled(call, 'SREM', key('job', id, 'dependents'), child)
+    unless_spoiled(call, 'SREM', ours('release', id), child)
+  end
+end
+
+-- Releases a dependent of `id`, which has ended `well` or not. As under RQ it is enqueued once every other dependency is
+-- met, whatever its status is, unless it is canceled: an earlier entry of its id may run meanwhile. One that is ready is
+-- being enqueued by a worker of RQ.
 local function release(id, child, well)
   local job = as_table(hash_of(child))
   local lenient = job.allow_dependency_failures == '1'
-  if job.status ~= 'deferred' or not job.origin or not (well or lenient) then return false end
+  local is_out = not job.status or job.status == 'canceled' or job.status == 'ready_to_enqueue'
+  if is_out or not job.origin or not (well or lenient) then return false end
+  local others = {}
   for _, other in ipairs(call('SMEMBERS', RQ .. ':job::' .. child .. ':dependencies')) do
-    local status = other ~= id and status_of(other)
-    if status and status ~= 'finished' and not (lenient and status == 'failed') then return false end
+    if other ~= id then
+      local status = status_of(other)
+      if status and status ~= 'finished' and not (lenient and status == 'failed') then return false end
+      others[#others + 1] = other
+    end
   end
+  -- Nothing may be put into a queue if it could not be removed here.
+  leave(job.origin, '', 'deferred')
+  leave_dependencies('', { id })
   wait_again(child, job.origin, job.enqueue_at_front == '1')
-  call('ZREM', key('deferred', job.origin), child)
+  leave(job.origin, child, 'deferred')
+  leave_dependencies(child, others)
   return true
 end
 

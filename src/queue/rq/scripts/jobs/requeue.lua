@@ -25,6 +25,8 @@ for i = 3, #ARGV do
       call('PERSIST', name)
     end
     leave(job.origin, id, 'finished', 'failed', 'canceled')
+    local dependencies = redis.pcall('SMEMBERS', RQ .. ':job::' .. id .. ':dependencies')
+    if not is_something_else(dependencies) then leave_dependencies(id, dependencies) end
     answers[#answers + 1] = '1'
   end
 end
