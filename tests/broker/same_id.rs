@@ -1,6 +1,7 @@
 //! Every entry of a queue is run, even if its id has been used before.
 
 mod again;
+mod before;
 mod lives;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ pub const CLAIMS: &[Claim] = &[
     ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
     ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
     ("what_ended_and_is_put_in_again_outlives_its_earlier_end", ALL, ended_before),
+    ("what_is_scheduled_runs_when_it_is_due_though_a_run_of_its_id_has_ended", ALL, scheduled_before),
     ("dependent_runs_after_its_dependency_though_an_earlier_entry_ran_before_it", ALL, chain_of_two_nights),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
 ];
@@ -120,6 +121,17 @@ fn popped_beside_a_run(version: Version) {
     place.until("the second run", || (place.raw("XLEN rq:results:sync") == json!(2)).then_some(()));
     let job = place.becomes("sync", "finished");
     assert_eq!(registries(&job), ["finished"], "{job}");
+}
+
+fn scheduled_before(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    let line = "--job-id sync --func tikkun.sleep --arg 2 --result-ttl 0";
+    place.enqueue(&format!("{line} --in 12"));
+    place.enqueue(line);
+    place.becomes("sync", "finished");
+    place.becomes("sync", "started");
+    place.until("nothing to be kept of it", || (place.try_ask("job sync").0 == 1).then_some(()));
 }
 
 fn chain_of_two_nights(version: Version) {

@@ -2,7 +2,7 @@
 
 use super::ends::ending;
 use super::server::{Server, told};
-use super::taken::{Taken, Values, new_executions};
+use super::taken::{Taken, Values, new_executions, tell_of_dropped};
 use super::wire;
 use crate::fault::Fault;
 use crate::job::{ExecutionId, JobState, ProcessId, QueueName};
@@ -142,12 +142,8 @@ impl<'a> Fetch<'a> {
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
                  is as it was");
         }
-        for (id, reason, is_loss) in dropped {
-            if is_loss {
-                tracing::warn!(job.id = id, queue.name = %queue, reason, "a job that was enqueued again is lost");
-            } else {
-                tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
-            }
+        for entry in dropped {
+            tell_of_dropped(queue.as_str(), entry);
         }
         let used: Vec<_> = self.executions.drain(..taken.len().min(self.executions.len())).collect();
         let started_at = wire::time(&now);

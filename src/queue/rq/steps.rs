@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::server::Server;
+use super::taken::tell_of_dropped;
 use crate::fault::Fault;
 use crate::job::QueueName;
 use crate::queue::seen::QueueCounts;
@@ -39,6 +40,9 @@ pub(super) async fn release(server: &Server, steps: u32) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The queue of a scheduled entry that was given up, its id, why, and whether that is a loss. Names may be any bytes.
+type GivenUp = (Vec<u8>, (Vec<u8>, String, bool));
+
 /// Moves at most `max` due jobs to their queues; returns how many, and the error of each queue that failed.
 pub(super) async fn promote(server: &Server, max: u32) -> Result<(u32, Vec<String>), Fault> {
     let host = gethostname::gethostname();
@@ -47,8 +51,12 @@ pub(super) async fn promote(server: &Server, max: u32) -> Result<(u32, Vec<Strin
         let mut call = server.prepare(&server.scripts.promote);
         call.arg(max - promoted).arg(host.to_string_lossy().as_ref()).arg(std::process::id());
         queues.step(&mut call);
-        let (moved, some, rest): (u32, Vec<String>, Vec<String>) =
+        let (moved, some, rest, given_up): (u32, Vec<String>, Vec<String>, Vec<GivenUp>) =
             server.link.invoke(&call, || "promote due jobs".to_owned()).await?;
+        for (queue, (id, reason, is_loss)) in given_up {
+            let [queue, id] = [queue, id].map(|name| String::from_utf8_lossy(&name).into_owned());
+            tell_of_dropped(&queue, (id, reason, is_loss));
+        }
         promoted = max.min(promoted + moved);
         troubles.extend(some);
         if !queues.has_more(rest) || promoted == max {

@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 use crate::job::{ExecutionId, QueueName};
 use crate::queue::delivery::RawHash;
 
+/// An id whose entry was dropped, why, and whether that is a loss.
+pub(super) type Dropped = (String, String, bool);
+
 /// The time of the fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
 /// that stood for nothing that can be run, those that were dropped, each with the reason and whether that is a loss, and the
 /// whole hash of each job where that is asked for: then its fields are those alone that count otherwise than they stand
@@ -18,7 +21,7 @@ pub(super) type Taken = (
     Vec<String>,
     Vec<Vec<Option<Vec<u8>>>>,
     Vec<String>,
-    Vec<(String, String, bool)>,
+    Vec<Dropped>,
     Vec<Vec<Vec<u8>>>,
     usize,
 );
@@ -88,6 +91,15 @@ impl Left {
             0 => weights.remove(queue),
             weight => weights.insert(queue.clone(), weight),
         };
+    }
+}
+
+/// Tells of an entry of a queue that is gone.
+pub(super) fn tell_of_dropped(queue: &str, (id, reason, is_loss): Dropped) {
+    if is_loss {
+        tracing::warn!(job.id = id, queue.name = %queue, reason, "a job that was enqueued again is lost");
+    } else {
+        tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
     }
 }
 

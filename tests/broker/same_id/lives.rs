@@ -130,23 +130,56 @@ impl Write for Written {
     }
 }
 
+/// What is logged while the look is made.
+async fn log_of<T>(look: impl Future<Output = T>) -> (T, String) {
+    let written = Written::default();
+    let writer = written.clone();
+    let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let logged = tracing::subscriber::set_default(logger);
+    let answer = look.await;
+    drop(logged);
+    let log = String::from_utf8(written.0.lock().clone()).unwrap();
+    (answer, log)
+}
+
+/// Where an earlier end is still listed, and how its loss is told of.
+const LISTED: [(Option<&str>, &str); 3] =
+    [(Some("finished:q"), "WARN"), (Some("failed:q"), "WARN"), (None, "INFO")];
+
+fn is_told(log: &str, level: &str) -> bool {
+    log.lines().any(|line| line.contains("job.id=\"a\"") && line.contains(level))
+}
+
 #[tokio::test]
 async fn job_that_died_with_its_earlier_end_while_it_waited_is_told_of_as_a_loss() {
-    for (registry, level) in [(Some("finished:q"), "WARN"), (Some("failed:q"), "WARN"), (None, "INFO")] {
+    for (registry, level) in LISTED {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         prefix.ask(&["RPUSH", "queue:q", "a"]).await;
         if let Some(registry) = registry {
             prefix.ask(&["ZADD", registry, "9999999999", "a"]).await;
         }
-        let written = Written::default();
-        let writer = written.clone();
-        let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let logged = tracing::subscriber::set_default(logger);
-        assert_eq!(fetch(&*broker, 9).await.len(), 0);
-        drop(logged);
-        let log = String::from_utf8(written.0.lock().clone()).unwrap();
-        let line = log.lines().find(|line| line.contains("job.id=\"a\"")).unwrap_or_default();
-        assert!(line.contains(level), "{registry:?}: {log}");
+        let (found, log) = log_of(fetch(&*broker, 9)).await;
+        assert_eq!(found, []);
+        assert!(is_told(&log, level), "{registry:?}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn scheduled_job_that_died_before_it_was_due_is_told_of_once_it_is_given_up() {
+    for (registry, level) in LISTED {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["other"]).await;
+        if let Some(registry) = registry {
+            prefix.ask(&["ZADD", registry, "9999999999", "a"]).await;
+        }
+        for (looks, is_last) in [("1.875", false), ("1.9375", true)] {
+            prefix.ask(&["ZADD", "scheduled:q", looks, "a"]).await;
+            let (promoted, log) = log_of(broker.promote_due(9)).await;
+            assert_eq!(promoted.unwrap(), 0);
+            assert_eq!(is_told(&log, level), is_last, "{registry:?}: {log}");
+        }
+        assert_eq!(prefix.ask_number(&["ZCARD", "scheduled:q"]).await, 0);
     }
 }

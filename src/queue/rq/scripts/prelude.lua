@@ -224,6 +224,67 @@ local function is_held(id)
   return false
 end
 
+-- The registries in which an id may wait, though its status tells of a run of an entry that came first; those that are
+-- there when the first id of a queue is asked for.
+local registries = {}
+local function registries_of(queue)
+  if not registries[queue] then
+    registries[queue] = {}
+    for _, name in ipairs({ key('scheduled', queue), key('deferred', queue), key('ready', queue),
+      key('scheduler', 'scheduled_jobs') }) do
+      if call('EXISTS', name) == 1 then table.insert(registries[queue], name) end
+    end
+  end
+  return registries[queue]
+end
+
+-- Whether an id lies in a queue. The server looks for the first few; for more the list is read once. At most so many
+-- entries count.
+local FIRST_OF_QUEUE, FEW = 10000, 10
+local asked, lists = {}, {}
+local function lies_in(queue, id)
+  local name = key('queue', queue)
+  asked[queue] = (asked[queue] or 0) + 1
+  if asked[queue] <= FEW then
+    local place = redis.pcall('LPOS', name, id, 'MAXLEN', FIRST_OF_QUEUE)
+    return not is_something_else(place) and place ~= false
+  end
+  if not lists[queue] then
+    local ids = redis.pcall('LRANGE', name, 0, FIRST_OF_QUEUE - 1)
+    lists[queue] = {}
+    for _, one in ipairs(is_something_else(ids) and {} or ids) do lists[queue][one] = true end
+  end
+  return lists[queue][id] == true
+end
+
+-- Whether an entry of an id waits anywhere. RQ's own ids, which are UUIDs, lie in a queue once.
+local function waits_somewhere(id, queue)
+  for _, name in ipairs(registries_of(queue)) do
+    local score = redis.pcall('ZSCORE', name, id)
+    if not is_something_else(score) and score then return true end
+  end
+  return not (#id == 36 and string.find(id, '^%x+%-%x+%-%x+%-%x+%-%x+$')) and lies_in(queue, id)
+end
+
+-- Deletes a job of which nothing is kept. If an entry of its id waits, its hash stays for that, with these fields, and goes
+-- with the end of that run.
+local function forget_or_wait(id, queue, ...)
+  if not waits_somewhere(id, queue) then return forget(id) end
+  call('HSET', key('job', id), ...)
+  keep(id, -1, { waited_for = true, dependency_ids = true })
+end
+
+-- What is told of an entry whose job is gone: its id, why, and 1 if that is a loss, else 0. It is one if a registry still
+-- lists an earlier end of the job.
+local function told_of(id, queue)
+  for _, registry in ipairs({ 'finished', 'failed' }) do
+    if type(try('ZSCORE', key(registry, queue), id)) == 'string' then
+      return { id, 'the time to live of its earlier end is over', 1 }
+    end
+  end
+  return { id, 'the job is gone', 0 }
+end
+
 -- RQ 3's rate limits: a limit admits a number of jobs at a time. An admitted job waits in its queue or runs;
 -- the others wait in a set of the limit, oldest first.
 
@@ -445,6 +506,21 @@ end
 
 -- The statuses of a job that can still run.
 local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
+
+-- Takes what is left of an earlier end's time to live from a job that runs or waits again, and answers whether it does. RQ's
+-- clients leave that time where it is, unless they give the job one of its own.
+local function live_on(id, queue)
+  local job = fields_of(id, { 'status', 'ttl' })
+  local waits = OPEN[job.status or ''] or (job.status and job.status ~= 'canceled' and waits_somewhere(id, queue))
+  if waits and (tonumber(job.ttl or '') or 0) <= 0 then keep(id, -1, { waited_for = true, dependency_ids = true }) end
+  return waits
+end
+
+-- Drops an entry of a registry of ended jobs, and with it the job, unless that runs or waits again, or has ended otherwise.
+local function drop_end(registry, queue, id)
+  if not live_on(id, queue) and stands_in(registry, queue, id) and not is_held(id) then forget(id) end
+  call('ZREM', key(registry, queue), id)
+end
 
 -- The other job that holds a unique key; nil if none does.
 local function holder_of(unique, id)

@@ -1,6 +1,6 @@
 -- Moves due jobs to their queues, at most ARGV[3], for queues whose scheduler lock is free or ours. [4]:
 -- host; [5]: pid; [6…]: the queues of this step. Answers how many jobs, the error of each queue that failed,
--- and the queues of the next steps.
+-- the queues of the next steps, and each entry that was given up, with its queue, as `told_of` tells of it.
 
 even_when_full()
 local queues, rest, first = queues_of_step(6)
@@ -25,14 +25,15 @@ if not name then
   name = whole(SECONDS * 1000000 + MICROS)
   call('SET', ours('scheduler'), name)
 end
-local left, held, troubles = tonumber(ARGV[3]), {}, {}
+local left, held, troubles, given_up = tonumber(ARGV[3]), {}, {}, {}
 
 -- Before version 3 RQ's clients list a job before they write it, so an id without a job is looked for again each second.
 -- The sixteenths in its score count how often.
-local function look_again(list, id)
+local function look_again(queue, list, id)
   local looks = math.floor(tonumber(call('ZSCORE', list, id)) % 1 * 16) + 1
   if looks == 16 then
     call('ZREM', list, id)
+    given_up[#given_up + 1] = { queue, told_of(id, queue) }
   else
     call('ZADD', list, string.format('%.4f', SECONDS + looks / 16), id)
   end
@@ -42,7 +43,7 @@ end
 local function move(queue, id)
   local list = key('scheduled', queue)
   local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
-  if not job.status then return look_again(list, id) end
+  if not job.status then return look_again(queue, list, id) end
   local waits = job.status ~= 'canceled'
   if waits then
     wait_again(id, queue, job.enqueue_at_front == '1' or (job.enqueue_at_front_on_retry == '1' and (job.ended_at or '') ~= ''))
@@ -81,4 +82,4 @@ if #held > 0 and first then
   call('HSET', mine, 'hostname', ARGV[4], 'pid', ARGV[5], 'queues', table.concat(held, ','), 'last_heartbeat', stamp())
   call('EXPIRE', mine, 61)
 end
-return { tonumber(ARGV[3]) - left, troubles, rest }
+return { tonumber(ARGV[3]) - left, troubles, rest, given_up }

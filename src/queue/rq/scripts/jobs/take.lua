@@ -144,14 +144,6 @@ local function take(at)
     return fields, flat
   end
 
-  -- Whether a registry still lists an earlier end of a job.
-  local function has_ended(id)
-    for _, registry in ipairs({ 'finished', 'failed' }) do
-      if type(try('ZSCORE', key(registry, queue), id)) == 'string' then return true end
-    end
-    return false
-  end
-
   local function is_named(field) return field and field ~= '' end
 
   -- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer. Answers
@@ -183,8 +175,7 @@ local function take(at)
       elseif odd or fields[1] then
         broken[#broken + 1] = told
       else
-        dropped[#dropped + 1] = has_ended(id) and { id, 'the time to live of its earlier end is over', 1 }
-          or { id, 'the job is gone', 0 }
+        dropped[#dropped + 1] = told_of(id, queue)
         gone[#gone + 1] = id
       end
     end

@@ -43,9 +43,7 @@ for _, full in ipairs(some_queues()) do
     local excess = (is_something_else(count) and 0 or count) - budgets[kind]
     if budgets[kind] > 0 and excess > 0 and left > 0 then
       for _, id in ipairs(oldest(registry, math.min(excess, left))) do
-        -- An entry of an earlier end does not concern a later one.
-        if stands_in(kind, queue, id) and not is_held(id) then forget(id) end
-        call('ZREM', registry, id)
+        drop_end(kind, queue, id)
         left = left - 1
       end
     end
