@@ -13,6 +13,7 @@ pub const CLAIMS: &[Claim] = &[
     ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
     ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
     ("what_ended_and_is_put_in_again_outlives_its_earlier_end", ALL, ended_before),
+    ("what_is_put_in_again_without_a_ttl_outlives_its_earlier_end", ALL, ended_before_with_a_ttl),
     ("what_is_scheduled_runs_when_it_is_due_though_a_run_of_its_id_has_ended", ALL, scheduled_before),
     ("dependent_runs_after_its_dependency_though_an_earlier_entry_ran_before_it", ALL, chain_of_two_nights),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
@@ -81,13 +82,22 @@ fn canceled_before(version: Version) {
 }
 
 fn ended_before(version: Version) {
+    outlives_its_earlier_end(version, "");
+}
+
+fn ended_before_with_a_ttl(version: Version) {
+    outlives_its_earlier_end(version, " --ttl 300");
+}
+
+/// `option` is of the first enqueueing alone; RQ's clients leave its field on the job.
+fn outlives_its_earlier_end(version: Version, option: &str) {
     let place = Place::new(version);
     // Nor is a scheduler needed for that.
     let start = place.start("default", 1).set("TIKKUN_SCHEDULER__ENABLED", "false");
     let _service = RUNTIME.block_on(start.start());
     for end in ["noop", "fail --arg no"] {
         let line = format!("--job-id sync --func tikkun.{end} --result-ttl 4 --failure-ttl 4");
-        place.enqueue(&line);
+        place.enqueue(&format!("{line}{option}"));
         place.end_of("sync");
         let blocker = place.enqueue("--func tikkun.sleep --arg 12 --timeout 60");
         place.enqueue(&line);

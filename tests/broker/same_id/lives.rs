@@ -59,6 +59,40 @@ async fn what_its_client_gave_a_time_to_live_keeps_that() {
     assert!((50..=60).contains(&prefix.ask_number(&["TTL", "job:a"]).await));
 }
 
+#[tokio::test]
+async fn what_only_an_earlier_enqueueing_gave_a_time_to_live_outlives_its_earlier_end() {
+    for status in ["queued", "scheduled", "deferred"] {
+        for well in [true, false] {
+            let prefix = Prefix::new();
+            let broker = ended(&prefix, 4, well).await;
+            // A worker of RQ gives the key no more than the entry says.
+            for seconds in [None, Some("4")] {
+                prefix.ask(&["HSET", "job:a", "status", status, "ttl", "300"]).await;
+                if let Some(seconds) = seconds {
+                    prefix.ask(&["EXPIRE", "job:a", seconds]).await;
+                }
+                broker.expire(9).await.unwrap();
+                assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1, "{status}, {well}, {seconds:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn time_to_live_of_its_client_stays_though_it_ends_when_that_of_an_earlier_end_does() {
+    for asked in ["created_at", "enqueued_at"] {
+        let prefix = Prefix::new();
+        let broker = ended(&prefix, 4, true).await;
+        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        prefix.ask(&["HSET", "job:a", "created_at", "2026-01-01T00:00:00.000000Z"]).await;
+        prefix.ask(&["HSET", "job:a", "enqueued_at", "2026-01-01T00:00:00.000000Z"]).await;
+        prefix.ask(&["HSET", "job:a", "status", "queued", "ttl", "7", asked, &now]).await;
+        prefix.ask(&["EXPIRE", "job:a", "7"]).await;
+        broker.expire(9).await.unwrap();
+        assert!((1..=7).contains(&prefix.ask_number(&["TTL", "job:a"]).await), "{asked}");
+    }
+}
+
 /// Until the time for which an end keeps its job for a second is over, and the server deletes it not yet.
 async fn second_is_over() {
     tokio::time::sleep(Duration::from_millis(2_100)).await;

@@ -507,18 +507,34 @@ end
 -- The statuses of a job that can still run.
 local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
 
+-- Whether a job's client gave it the time that it has left. `ttl` alone does not tell: it may be of an earlier enqueueing,
+-- and not every client gives the key that time. The end that a registry lists gave it until the time of its entry, or a
+-- little longer; the client, `ttl` seconds from when it created or enqueued the job. The clocks may differ by two seconds.
+local function is_its_clients(id, job, over)
+  local ttl = tonumber(job.ttl or '') or 0
+  if ttl <= 0 or ttl >= LONGEST then return false end
+  local left = call('PTTL', key('job', id))
+  local beyond = (MILLIS + left) / 1000 - over
+  if beyond < -2 or beyond > GRACE + 2 then return true end
+  local asked_at, given = job.created_at or '', (left - math.floor(ttl * 1000)) * 1000
+  if (job.enqueued_at or '') > asked_at then asked_at = job.enqueued_at end
+  return asked_at >= stamp(given - 2000000) and asked_at <= stamp(given + 2000000)
+end
+
 -- Takes what is left of an earlier end's time to live from a job that runs or waits again, and answers whether it does. RQ's
 -- clients leave that time where it is, unless they give the job one of its own.
-local function live_on(id, queue)
-  local job = fields_of(id, { 'status', 'ttl' })
+local function live_on(registry, queue, id)
+  local job = fields_of(id, { 'status', 'ttl', 'created_at', 'enqueued_at' })
   local waits = OPEN[job.status or ''] or (job.status and job.status ~= 'canceled' and waits_somewhere(id, queue))
-  if waits and (tonumber(job.ttl or '') or 0) <= 0 then keep(id, -1, { waited_for = true, dependency_ids = true }) end
-  return waits
+  if not waits then return false end
+  local over = tonumber(call('ZSCORE', key(registry, queue), id) or '') or 0
+  if not is_its_clients(id, job, over) then keep(id, -1, { waited_for = true, dependency_ids = true }) end
+  return true
 end
 
 -- Drops an entry of a registry of ended jobs, and with it the job, unless that runs or waits again, or has ended otherwise.
 local function drop_end(registry, queue, id)
-  if not live_on(id, queue) and stands_in(registry, queue, id) and not is_held(id) then forget(id) end
+  if not live_on(registry, queue, id) and stands_in(registry, queue, id) and not is_held(id) then forget(id) end
   call('ZREM', key(registry, queue), id)
 end
 

@@ -14,7 +14,7 @@ local function expire(registry, queue)
   end
   local next_ones = call('ZRANGEBYSCORE', name, whole(SECONDS + 1), whole(SECONDS + AHEAD), 'LIMIT', 0,
     math.ceil(SOON / #queues))
-  for _, id in ipairs(next_ones) do live_on(id, queue) end
+  for _, id in ipairs(next_ones) do live_on(registry, queue, id) end
 end
 
 for _, full in ipairs(queues) do
