@@ -52,8 +52,7 @@ impl Verbatim {
     /// Bytes that it takes to write it down.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let fields: usize =
-            self.changes.fields.iter().map(|(name, value)| name.len() + 2 * value.len()).sum();
+        let fields: usize = self.changes.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.payload.as_ref().map_or(0, Vec::len) + self.traceback.as_ref().map_or(0, String::len) + fields
     }
 }

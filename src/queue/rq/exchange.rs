@@ -36,8 +36,8 @@ impl Take {
 /// Settlements in the form for the server's script.
 #[derive(Default)]
 pub(super) struct Ends {
-    args: Vec<String>,
-    /// The bytes of their outcomes.
+    args: Vec<Vec<u8>>,
+    /// The bytes of their ends and outcomes.
     size: usize,
     executions: Vec<ExecutionId>,
 }
@@ -74,19 +74,15 @@ impl Server {
         for (one, again) in settlements.iter().zip(again) {
             let lent = self.lent.lock();
             let out = lent.get(&one.execution);
-            let (mut how, text) = ending(one, out.map(|out| out.serializer).unwrap_or_default());
+            let (mut how, outcome) = ending(one, out.map(|out| out.serializer).unwrap_or_default());
             if *again && one.verdict.drops() {
                 how.created_at = out.and_then(|out| out.hash.text("created_at")).map(str::to_owned);
             }
             drop(lent);
-            ends.size += text.len();
+            let how = told(&how)?.into_bytes();
+            ends.size += how.len() + outcome.len();
             ends.executions.push(one.execution.clone());
-            ends.args.extend([
-                one.job.as_str().to_owned(),
-                one.execution.as_str().to_owned(),
-                told(&how)?,
-                text,
-            ]);
+            ends.args.extend([one.job.as_str().into(), one.execution.as_str().into(), how, outcome]);
         }
         Ok(ends)
     }

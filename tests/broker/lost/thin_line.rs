@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tikkun::job::{Args, Limit, NewJob};
-use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, open_rq};
+use tikkun::job::{Args, JobChanges, Limit, NewJob, Verbatim};
+use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, Settlement, open_rq};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
@@ -80,6 +80,33 @@ async fn large_jobs_are_fetched_and_their_large_results_are_written_over_a_thin_
     assert!(renewed.unwrap(), "short calls do not wait for long ones");
     assert_eq!(record(&*near, "large").await.result, Some(result));
     assert_eq!(ids(&fetch(&*far, 2).await), ["small"]);
+}
+
+#[tokio::test]
+async fn what_a_job_changed_of_itself_is_written_over_a_thin_line_as_it_is() {
+    let (prefix, port) = (Prefix::new(), line().await);
+    let settings = RqSettings { url: format!("redis://127.0.0.1:{port}/0").into(), ..prefix.settings() };
+    let (near, far) = (open_rq(&prefix.settings()).unwrap(), open_rq(&settings).unwrap());
+    assert!(far.renew_lease(&process(ME), LONG).await.unwrap());
+    let delivery = one(&*far, job("large")).await;
+
+    let meta: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(LARGE).collect();
+    let fields = [("meta", meta.clone()), ("description", Vec::new()), ("notes", b"\x00\xff".to_vec())];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value)).into();
+    let words = Verbatim {
+        payload: Some(b"\x80\x04K\x1b.".to_vec()),
+        changes: JobChanges { fields, ..JobChanges::default() },
+        ..Verbatim::default()
+    };
+    let end = [Settlement { verbatim: Some(words.into()), ..settlement(&delivery, ack()) }];
+    let (settled, renewed) =
+        tokio::join!(far.settle(&end), async { far.renew_lease(&process(ME), LONG).await });
+    assert_eq!(settled.unwrap(), [Settled::Done]);
+    assert!(renewed.unwrap(), "short calls do not wait for long ones");
+    for (name, expected) in [("meta", &*meta), ("description", b""), ("notes", b"\x00\xff")] {
+        assert!(prefix.ask_bytes(&["HGET", "job:large", name]).await == expected, "{name}");
+    }
+    assert_eq!(record(&*near, "large").await.result, Some(json!(27)));
 }
 
 #[tokio::test]

@@ -22,9 +22,9 @@ pub(in crate::queue::rq) struct Ending<'a> {
     /// Fields of the job's hash, each with its new value behind it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed: Vec<String>,
-    /// More of them, whose values are any bytes, in hexadecimal digits.
+    /// More of them, each with the length of its new value, which may be any bytes and stands behind the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    changed_bytes: Vec<String>,
+    changed_bytes: Vec<(&'a str, usize)>,
     /// A failure that leaves its status alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unlisted: bool,
@@ -33,8 +33,9 @@ pub(in crate::queue::rq) struct Ending<'a> {
     pub(in crate::queue::rq) created_at: Option<String>,
 }
 
-/// How a delivery ends, and the text of its outcome.
-pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, String) {
+/// How a delivery ends, and the text of its outcome with the values of [`Ending::changed_bytes`] behind it.
+pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, Vec<u8>) {
+    let fields = one.verbatim.as_ref().map(|words| &*words.changes.fields).unwrap_or_default();
     let mut ending = Ending {
         queue: &one.queue,
         verdict: "back",
@@ -44,7 +45,7 @@ pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> 
         to: None,
         remark: one.remark.as_deref(),
         changed: one.verbatim.as_ref().map(|words| changed(&words.changes)).unwrap_or_default(),
-        changed_bytes: one.verbatim.as_ref().map(|words| in_digits(&words.changes)).unwrap_or_default(),
+        changed_bytes: fields.iter().map(|(name, value)| (&**name, value.len())).collect(),
         unlisted: one.verbatim.as_ref().is_some_and(|words| words.unlisted),
         created_at: None,
     };
@@ -90,7 +91,9 @@ pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> 
             String::new()
         }
     };
-    (ending, text)
+    let mut bytes = text.into_bytes();
+    fields.iter().for_each(|(_, value)| bytes.extend(value));
+    (ending, bytes)
 }
 
 /// A failure as readers in Python find it.
@@ -122,9 +125,4 @@ fn changed(changes: &JobChanges) -> Vec<String> {
         ("repeat_intervals", changes.repeat_intervals.as_deref().map(codec::write_intervals)),
     ];
     fields.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
-}
-
-fn in_digits(changes: &JobChanges) -> Vec<String> {
-    let digits = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect();
-    changes.fields.iter().flat_map(|(name, value)| [name.clone(), digits(value)]).collect()
 }

@@ -1,6 +1,6 @@
 -- Settles deliveries, each only if its execution holds the job. ARGV[first…last]: for each its job, its execution,
--- its end as JSON, and the text of its outcome, which may be any bytes. Answers 1 if it counts, else 0; if
--- the delivery is over, 2 if it ended in this way, and 3 if that job is gone, so that this is unknown. At last
+-- its end as JSON, and the text of its outcome, which may be any bytes, with the new values of the end's
+-- `changed_bytes` behind it. Answers 1 if it counts, else 0; if the delivery is over, 2 if it ended in this way, and 3 if that job is gone, so that this is unknown. At last
 -- 1 if dependents are left for further steps, else 0.
 local function settle(first, last)
   local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('executions', '')
@@ -68,6 +68,17 @@ local function settle(first, last)
   -- creating tables is the most expensive part of a script.
   local run = {}
 
+  -- The text of an outcome, and as fields what stands behind it.
+  local function parted(outcome, changed)
+    local fields, rest = {}, #outcome
+    for i = #changed, 1, -1 do
+      local name, length = unpack(changed[i])
+      fields[2 * i - 1], fields[2 * i] = name, outcome:sub(rest - length + 1, rest)
+      rest = rest - length
+    end
+    return outcome:sub(1, rest), fields
+  end
+
   -- Fills it, and returns whether the delivery is still lent; then what shows it as running is deleted after
   -- this call. Only our own list counts: what a client removes from RQ's registries is still lent.
   local let_go_of = {}
@@ -75,6 +86,8 @@ local function settle(first, last)
     local member = members[place]
     local i, keys = first + 4 * (place - 1), sweep.keys
     run.id, run.execution, run.how, run.text = ARGV[i], ARGV[i + 1], how_of(ARGV[i + 2]), ARGV[i + 3]
+    run.fields = nil
+    if run.how.changed_bytes then run.text, run.fields = parted(run.text, run.how.changed_bytes) end
     run.name, run.is_registered = JOB .. run.id, held[member]
     -- The fields that every end needs; ends that need more read them themselves.
     local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key', 'x_unique', 'x_attempt',
@@ -444,17 +457,11 @@ local function settle(first, last)
     if run.unique and not OPEN[status] then let_key_go(run.unique, run.id) end
   end
 
-  local function bytes_of(digits)
-    return (digits:gsub('..', function(two) return string.char(tonumber(two, 16)) end))
-  end
-
   -- What the job's code has changed of its job holds from now on, and for this end.
   local function change()
     if run.stays or run.status == 'canceled' or run.how.unlisted then return end
     if run.how.changed then call('HSET', run.name, unpack(run.how.changed)) end
-    for i = 1, run.how.changed_bytes and #run.how.changed_bytes or 0, 2 do
-      call('HSET', run.name, run.how.changed_bytes[i], bytes_of(run.how.changed_bytes[i + 1]))
-    end
+    if run.fields then call('HSET', run.name, unpack(run.fields)) end
   end
 
   local function write()
