@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,11 +20,15 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ProxySettings, WebhookProxies, trusted_roots};
+
+/// How long the authorities that were read are those of new connections; reading takes longer than connecting.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Why a request failed; never with its headers or the query of its address.
 pub(super) type SendError = Box<dyn Error + Send + Sync>;
@@ -40,8 +45,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(super) struct Routes {
     ca_file: Option<PathBuf>,
     proxies: WebhookProxies,
-    /// Read when the first address needs it; it may take long.
-    tls: OnceCell<TlsConnector>,
+    /// With when its authorities were read, whose files may be renewed at any time.
+    tls: Mutex<Option<(Instant, TlsConnector)>>,
 }
 
 /// The way to one host.
@@ -99,7 +104,7 @@ impl Route<'_> {
 
 impl Routes {
     pub(super) fn new(ca_file: Option<PathBuf>, proxies: WebhookProxies) -> Self {
-        Self { ca_file, proxies, tls: OnceCell::new() }
+        Self { ca_file, proxies, tls: Mutex::default() }
     }
 
     /// The way to the host of this address.
@@ -131,11 +136,21 @@ impl Routes {
         if !end.tls {
             return Ok(stream);
         }
-        let ca_file = self.ca_file.clone();
-        let read =
-            || async { Ok::<_, SendError>(tokio::task::spawn_blocking(|| connector(ca_file)).await??) };
-        let tls = self.tls.get_or_try_init(read).await?;
+        let tls = self.connector().await?;
         Ok(Box::new(tls.connect(ServerName::try_from(end.host.clone())?, stream).await?))
+    }
+
+    async fn connector(&self) -> Result<TlsConnector, SendError> {
+        let mut held = self.tls.lock().await;
+        if let Some((read, tls)) = &*held
+            && read.elapsed() < HELD
+        {
+            return Ok(tls.clone());
+        }
+        let ca_file = self.ca_file.clone();
+        let tls = tokio::task::spawn_blocking(|| connector(ca_file)).await??;
+        *held = Some((Instant::now(), tls.clone()));
+        Ok(tls)
     }
 }
 

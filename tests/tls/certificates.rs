@@ -1,4 +1,5 @@
-//! A certificate authority, a second one that is not trusted, and certificates of a server and a client.
+//! A certificate authority with certificates of a server and a client, and a second one that is not trusted, with others in
+//! their place.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,15 +23,16 @@ authority() {
 signed() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.csr"
     printf '%s\n' "$2" 'basicConstraints=CA:FALSE' >"$1.ext"
-    openssl x509 -req -in "$1.csr" -CA ca/ca.pem -CAkey authority.key -CAcreateserial -days 30 \
-        -extfile "$1.ext" -out "$1.pem"
+    openssl x509 -req -in "$1.csr" -CA "$3" -CAkey "$4" -CAcreateserial -days 30 -extfile "$1.ext" -out "$1.pem"
 }
 authority authority ca/ca.pem
 authority other other.pem
-signed server 'subjectAltName=DNS:localhost,DNS:store.invalid'
-signed client 'extendedKeyUsage=clientAuth'
+signed server 'subjectAltName=DNS:localhost,DNS:store.invalid' ca/ca.pem authority.key
+signed client 'extendedKeyUsage=clientAuth' ca/ca.pem authority.key
+signed other-server 'subjectAltName=DNS:localhost,DNS:store.invalid' other.pem other.key
+signed other-client 'extendedKeyUsage=clientAuth' other.pem other.key
 cat client.pem client.key >both.pem
-chmod 600 server.key
+chmod 600 server.key other-server.key
 "#;
 
 impl Certificates {

@@ -7,6 +7,7 @@ use crate::servers::redis as redis_server;
 use crate::servers::s3;
 mod certificates;
 mod relay;
+mod renewed;
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -53,13 +54,13 @@ fn trusts(file: &str) -> [(&'static str, String); 3] {
 struct TlsRedis {
     port: u16,
     watched: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Starts the server and ends it when this pipe closes.
 const WATCHED: &str = r#"
 cd "$1"
-redis-server --bind 127.0.0.1 --port 0 --tls-port "$2" --tls-cert-file "$3/server.pem" --tls-key-file "$3/server.key" \
+redis-server --bind 127.0.0.1 --port 0 --unixsocket redis.sock --tls-port "$2" --tls-cert-file "$3/server.pem" --tls-key-file "$3/server.key" \
     --tls-ca-cert-file "$3/ca/ca.pem" --tls-auth-clients "$4" --save '' --daemonize no >log 2>&1 &
 read -r _
 kill -9 $!
@@ -81,7 +82,14 @@ impl TlsRedis {
             assert!(began.elapsed() < PATIENCE, "redis-server does not answer; its log:\n{log}");
             std::thread::yield_now();
         }
-        Self { port, watched, _folder: folder }
+        Self { port, watched, folder }
+    }
+
+    /// A command without TLS.
+    fn tell(&self, words: &[&str]) {
+        let socket = self.folder.path().join("redis.sock");
+        let answer = Command::new("redis-cli").arg("-e").arg("-s").arg(socket).args(words).output().unwrap();
+        assert!(answer.status.success(), "{words:?}: {answer:?}");
     }
 
     /// Whether a job goes in, and what is said.

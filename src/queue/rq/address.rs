@@ -1,20 +1,66 @@
-//! Creates a client from a server's address, with the TLS settings in it.
+//! Creates clients from a server's address, with the TLS settings in it.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use parking_lot::Mutex;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisResult, TlsCertificates};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::trusted_roots;
 use crate::fault::{Fault, FaultKind};
 
-/// A client for the server at `address`. It sends nothing yet.
-///
-/// # Errors
-/// A permanent one when the address is invalid, or a file that it names cannot be used.
-pub(super) fn client(address: &str) -> Result<Client, Fault> {
+/// Where the server is. The files that the address names may be renewed at any time, so they are read anew for each
+/// connection.
+pub(super) struct Source {
+    address: SecretString,
+    /// The newest client, and why there is none newer.
+    newest: Mutex<(Client, Option<String>)>,
+}
+
+impl Source {
+    /// # Errors
+    /// A permanent one when the address is invalid, or a file that it names cannot be used.
+    pub(super) fn new(address: SecretString) -> Result<Self, Fault> {
+        let newest = Mutex::new((client(address.expose_secret())?, None));
+        Ok(Self { address, newest })
+    }
+
+    /// A client for a new connection. It sends nothing yet. While a file cannot be used, such as half-way through a
+    /// renewal, it is the one before.
+    pub(super) fn client(&self) -> Client {
+        let read = client(self.address.expose_secret());
+        let mut newest = self.newest.lock();
+        match read {
+            Ok(client) => *newest = (client, None),
+            Err(fault) => {
+                let why = Some(fault.chain());
+                if newest.1 != why {
+                    tracing::warn!(
+                        error = why,
+                        "connections to Redis are made with the certificates read before"
+                    );
+                }
+                newest.1 = why;
+            }
+        }
+        newest.0.clone()
+    }
+
+    /// Our user name on the server.
+    pub(super) fn user(&self) -> String {
+        let (client, _) = &*self.newest.lock();
+        client.get_connection_info().redis_settings().username().unwrap_or("default").to_owned()
+    }
+}
+
+fn client(address: &str) -> Result<Client, Fault> {
     // The error may contain the address with its password, so it is not shown.
     let client = understood(Client::open(address))?;
     let client = match url::Url::parse(address) {
@@ -41,7 +87,10 @@ fn with_tls(address: &str, url: &url::Url) -> Result<Client, Fault> {
     };
     let client_tls = match (file("ssl_certfile"), file("ssl_keyfile")) {
         (Some(certificate), Some(key)) => {
-            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+            let pair = ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? };
+            let belong = || format!("use the key {} for {}", key.display(), certificate.display());
+            check(&pair).map_err(|error| refused(belong()).because(error))?;
+            Some(pair)
         }
         _ => None,
     };
@@ -54,6 +103,14 @@ fn with_tls(address: &str, url: &url::Url) -> Result<Client, Fault> {
     place.set_danger_accept_invalid_hostnames(true);
     let info = understood(client.get_connection_info().clone().into_connection_info())?;
     understood(Client::open(info.set_addr(place)))
+}
+
+/// Whether the key is that of the certificate; connecting would find out, but not say so.
+fn check(pair: &ClientTlsConfig) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let chain = CertificateDer::pem_slice_iter(&pair.client_cert).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(&pair.client_key)?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())?;
+    Ok(())
 }
 
 fn understood<T>(answer: RedisResult<T>) -> Result<T, Fault> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use parking_lot::Mutex;
-use redis::Client;
 use redis::aio::PubSub;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::address::Source;
 use super::leases;
 use super::link::fault;
 use super::link::names::Names;
@@ -52,7 +52,7 @@ struct Line {
 
 /// The subscription of this process, while nobody waits on it.
 pub(super) struct Orders {
-    client: Client,
+    source: Arc<Source>,
     names: Names,
     idle: Mutex<Option<Line>>,
     /// The attempt to subscribe that is under way, or that came to its end after its caller had given up.
@@ -62,9 +62,9 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    pub(super) fn new(client: Client, names: Names) -> Self {
+    pub(super) fn new(source: Arc<Source>, names: Names) -> Self {
         Self {
-            client,
+            source,
             names,
             idle: Mutex::default(),
             attempt: Default::default(),
@@ -129,7 +129,7 @@ impl Orders {
             let workers = server.workers.all();
             let mut channels: Vec<String> = workers.iter().map(|name| server.keys.commands(name)).collect();
             channels.push(server.keys.echo(process.as_str()));
-            tokio::spawn(subscribed(self.client.clone(), self.names.clone(), channels))
+            tokio::spawn(subscribed(Arc::clone(&self.source), self.names.clone(), channels))
         });
         let Ok(answer) = timeout(CONNECT, under_way).await else { return Err(late()) };
         *attempt = None;
@@ -137,7 +137,8 @@ impl Orders {
     }
 }
 
-async fn subscribed(client: Client, names: Names, channels: Vec<String>) -> Result<Line, Fault> {
+async fn subscribed(source: Arc<Source>, names: Names, channels: Vec<String>) -> Result<Line, Fault> {
+    let client = source.client();
     let found_in =
         names.time_to_find(client.get_connection_info()).await.map_err(|error| late().because(error))?;
     let line = async {

@@ -64,7 +64,7 @@ pub(super) async fn prove(server: &Server) -> Result<(), Fault> {
             return fault;
         }
         let keys = &server.keys.rq;
-        let user = server.link.user();
+        let user = server.link.source.user();
         let said = format!(
             "Redis does not let the user `{user}` do all that Tikkun needs ({text}); check user and password, or give Tikkun a \
              user of its own: `ACL SETUSER tikkun on >PASSWORD ~{keys}:* resetchannels &{keys}:* {COMMANDS}`"

@@ -4,15 +4,15 @@
 
 pub(super) mod names;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
 
 use self::names::Names;
+use super::address::Source;
 use crate::deadline::time_for;
 use crate::fault::{Fault, FaultKind};
 
@@ -28,7 +28,7 @@ const LATE: Duration = Duration::from_secs(3);
 
 /// The connections to one server.
 pub(super) struct Link {
-    client: Client,
+    pub(super) source: Arc<Source>,
     names: Names,
     shared: Mutex<Option<MultiplexedConnection>>,
     /// Whether its calls only read, so that they may be repeated.
@@ -38,19 +38,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, names: Names, nothing: String) -> Self {
-        Self { client, names, shared: Mutex::new(None), only_reads: false, nothing }
+    pub(super) fn new(source: Arc<Source>, names: Names, nothing: String) -> Self {
+        Self { source, names, shared: Mutex::new(None), only_reads: false, nothing }
     }
 
     /// For calls that only read. Nobody may look for hours, and servers and networks end connections that rest; such a
     /// call is repeated on a new one.
-    pub(super) fn for_reads(client: Client, names: Names, nothing: String) -> Self {
-        Self { only_reads: true, ..Self::new(client, names, nothing) }
-    }
-
-    /// Our user name on the server.
-    pub(super) fn user(&self) -> &str {
-        self.client.get_connection_info().redis_settings().username().unwrap_or("default")
+    pub(super) fn for_reads(source: Arc<Source>, names: Names, nothing: String) -> Self {
+        Self { only_reads: true, ..Self::new(source, names, nothing) }
     }
 
     /// Calls a script on the shared connection.
@@ -147,7 +142,7 @@ impl Link {
             .set_dns_resolver(self.names.clone())
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.source.client().get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// Connects if needed, and returns whether it did. It holds no lock, so concurrent calls may open one connection too

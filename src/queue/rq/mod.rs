@@ -71,8 +71,7 @@ pub struct RqSettings {
 /// # Errors
 /// A permanent one when the URL is invalid, or a file that it names cannot be used.
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
-    use secrecy::ExposeSecret as _;
-    let client = address::client(settings.url.expose_secret())?;
+    let source = Arc::new(address::Source::new(settings.url.clone())?);
     let names = link::names::Names::default();
     let workers = workers::Workers::new(settings.slots, settings.worker_name.clone());
     let limits = codec::Limits {
@@ -83,12 +82,12 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     let keys = keys::Keys::new(&settings.prefix);
     let server = server::Server::new(
         [
-            link::Link::new(client.clone(), names.clone(), keys.nothing()),
-            link::Link::for_reads(client.clone(), names.clone(), keys.nothing()),
+            link::Link::new(Arc::clone(&source), names.clone(), keys.nothing()),
+            link::Link::for_reads(Arc::clone(&source), names.clone(), keys.nothing()),
         ],
         keys,
         (workers, settings.whole_hashes.clone()),
         limits,
     );
-    Ok(measured(broker::Rq::new(server, commands::Orders::new(client, names)), "redis"))
+    Ok(measured(broker::Rq::new(server, commands::Orders::new(source, names)), "redis"))
 }
