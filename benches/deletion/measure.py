@@ -24,20 +24,21 @@ MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 SECRET = "bench-bench-bench-bench-bench-bench"
 PATIENCE = 1800
 
-# Every fifth receipt is the tenant's, nine of ten have two attachments: 1.8 objects each.
+# Every so many receipts one is the tenant's; nine of ten have two attachments: 1.8 objects each.
+EVERY = 5
 SEED = """
     insert into attachments (id, business_id, filename_original, mime_type, file_size, storage_path, purpose)
     select 2 * g + k, t, 'scan.jpg', 'image/jpeg', 65536,
            t || '/' || p || '/2026/01/' || 2 * g + k || '.jpg', p
     from generate_series(1, {rows}) g
-    cross join lateral (select case when g % 5 = 0 then {tenant} else 100 + g % 97 end t) tenant
+    cross join lateral (select case when g % {every} = 0 then {tenant} else 100 + g % 97 end t) tenant
     cross join lateral (values (0, 'receipt_source'), (1, 'receipt_preview')) kind (k, p)
-    where g / 5 % 10 < 9;
+    where g / {every} % 10 < 9;
     insert into receipts (id, business_id, source, vendor_name, amount, currency, status, attachment_id,
                           preview_attachment_id, is_deleted, created_at)
-    select g, case when g % 5 = 0 then {tenant} else 100 + g % 97 end, 'gmail', 'Vendor ' || g % 1000,
-           g % 10000 / 100.0, 'EUR', 'processed', case when g / 5 % 10 < 9 then 2 * g end,
-           case when g / 5 % 10 < 9 then 2 * g + 1 end, false, '2026-01-01'
+    select g, case when g % {every} = 0 then {tenant} else 100 + g % 97 end, 'gmail', 'Vendor ' || g % 1000,
+           g % 10000 / 100.0, 'EUR', 'processed', case when g / {every} % 10 < 9 then 2 * g end,
+           case when g / {every} % 10 < 9 then 2 * g + 1 end, false, '2026-01-01'
     from generate_series(1, {rows}) g;
 """
 
@@ -71,6 +72,8 @@ CASES = [
 class Ground:
     """The servers, and a fresh copy of the seeded database for each run."""
 
+    every = EVERY
+
     def __init__(self, options):
         self.programs, self.receipts, self.rowwise = options.programs, options.receipts, options.row_by_row
         self.prepared = not options.unprepared
@@ -80,8 +83,9 @@ class Ground:
         self.postgres.run("postgres", "create database seed")
         subprocess.run([self.programs / "tikkun", "migrate", "--with-application-tables"], check=True,
                        env=self.environment("seed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        rows = 5 * self.receipts + 4
-        self.postgres.run("seed", SEED.format(rows=rows, tenant=TENANT), "vacuum analyze")
+        every = self.every
+        seed = SEED.format(rows=every * self.receipts + every - 1, tenant=TENANT, every=every)
+        self.postgres.run("seed", seed, "vacuum analyze")
         self.keys = [row[0] for row in self.postgres.run(
             "seed", f"select storage_path from attachments where business_id = {TENANT}")]
 
@@ -155,7 +159,7 @@ class Ground:
                 with psycopg.connect(self.postgres.url(database), autocommit=True) as connection:
                     began = time.monotonic()
                     request_deletion(base)
-                    wait(lambda: ended(connection), "the end of the deletion")
+                    wait(lambda: self.ended(connection), "the end of the deletion")
                     seconds = time.monotonic() - began
                 status = pathlib.Path(f"/proc/{service.pid}/status").read_text()
                 peak = 1024 * int(re.search(r"VmHWM:\s*(\d+)", status).group(1))
@@ -163,6 +167,11 @@ class Ground:
                 service.send_signal(signal.SIGTERM)
                 service.wait(60)
         return {"seconds": seconds, "peak": peak}
+
+    def ended(self, connection):
+        status, error = connection.execute("select status, last_error from background_jobs").fetchone()
+        assert status in ("queued", "running", "completed"), (status, error)
+        return status == "completed"
 
 
 def wait(look, what):
@@ -193,12 +202,6 @@ def request_deletion(base):
     headers = {"X-Internal-Secret": SECRET, "X-Business-Id": str(TENANT), "X-User-Id": "1", "X-User-Role": "owner"}
     request = urllib.request.Request(f"{base}/api/receipts/delete_all", method="POST", headers=headers)
     assert urllib.request.urlopen(request, timeout=30).status == 202
-
-
-def ended(connection):
-    status, error = connection.execute("select status, last_error from background_jobs").fetchone()
-    assert status in ("queued", "running", "completed"), (status, error)
-    return status == "completed"
 
 
 def table(rounds, cases):

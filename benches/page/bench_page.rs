@@ -46,16 +46,29 @@ struct Ground {
     queues: Vec<String>,
 }
 
+/// Which jobs.
+#[derive(clap::Args)]
+struct Jobs {
+    #[arg(long, default_value_t = 0)]
+    good: u64,
+    #[arg(long, default_value_t = 0)]
+    failing: u64,
+    /// Seconds until they are due.
+    #[arg(long)]
+    delay: Option<u64>,
+    /// Seconds that those which end well take.
+    #[arg(long)]
+    sleep: Option<u64>,
+}
+
 #[derive(Subcommand)]
 enum What {
     /// Puts in jobs that end well, fail, or call what nobody here has, and tells how long that took.
     Fill {
         #[command(flatten)]
         ground: Ground,
-        #[arg(long, default_value_t = 0)]
-        good: u64,
-        #[arg(long, default_value_t = 0)]
-        failing: u64,
+        #[command(flatten)]
+        jobs: Jobs,
     },
     /// Sends jobs at a steady rate for some seconds, and tells how many it sent.
     Offer {
@@ -88,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn carry_out(what: What) -> Result<(), Box<dyn Error>> {
     match what {
-        What::Fill { ground, good, failing } => fill(&ground, good, failing).await,
+        What::Fill { ground, jobs } => fill(&ground, &jobs).await,
         What::Offer { ground, per_second, seconds } => offer(&ground, per_second, seconds).await,
         What::Look { at, pages, cookie, first } => look(at, pages, &cookie, first).await,
     }
@@ -129,21 +142,31 @@ impl Ground {
     }
 }
 
-async fn fill(ground: &Ground, good: u64, failing: u64) -> Result<(), Box<dyn Error>> {
+async fn fill(ground: &Ground, jobs: &Jobs) -> Result<(), Box<dyn Error>> {
     let broker = ground.open().await?;
     let began = Instant::now();
-    let all = good + failing;
+    let all = jobs.good + jobs.failing;
     for first in (0..all).step_by(CHUNK as usize) {
-        // Those that fail are spread among the others.
-        let fails = |number: u64| number * failing / all != (number + 1) * failing / all;
         let numbers = first..all.min(first + CHUNK);
-        let jobs: Vec<_> = numbers
-            .map(|number| if fails(number) { ground.failing(number) } else { ground.good(number) })
-            .collect();
-        broker.enqueue(&jobs).await?;
+        let some: Vec<_> = numbers.map(|number| jobs.job(ground, number)).collect();
+        broker.enqueue(&some).await?;
     }
     report(all, began);
     Ok(())
+}
+
+impl Jobs {
+    fn job(&self, ground: &Ground, number: u64) -> NewJob {
+        // Those that fail are spread among the others.
+        let all = self.good + self.failing;
+        let fails = number * self.failing / all != (number + 1) * self.failing / all;
+        let job = match self.sleep {
+            _ if fails => ground.failing(number),
+            Some(seconds) => ground.job(number, "tikkun.sleep", json!([seconds])),
+            None => ground.good(number),
+        };
+        NewJob { delay: self.delay.map(Duration::from_secs), ..job }
+    }
 }
 
 async fn offer(ground: &Ground, per_second: u64, seconds: u64) -> Result<(), Box<dyn Error>> {

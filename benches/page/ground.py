@@ -21,10 +21,10 @@ QUEUES = ["high", "default", "low", "receipts", "receipts_sync", "maintenance", 
 
 
 class Ground:
-    """A data folder, and the servers that the options ask for."""
+    """A data folder, and the servers that the options ask for; `settings` are further ones of the service."""
 
-    def __init__(self, programs, redis=False, postgres=False):
-        self.programs = programs
+    def __init__(self, programs, redis=False, postgres=False, queues=QUEUES, settings=None):
+        self.programs, self.queues, self.settings = programs, list(queues), settings or {}
         # Not in memory, whatever the machine makes of its temporary folder.
         target = programs.parent
         self.folder = tempfile.TemporaryDirectory(prefix="bench-page-", dir=target)
@@ -50,17 +50,18 @@ class Ground:
 
     def environment(self):
         found = {"PATH": os.environ["PATH"], "TIKKUN_SERVICE__DATA": str(self.data), "TIKKUN_HTTP__PORT": "0",
-                 "INTERNAL_SECRET": SECRET, "RQ_QUEUES": ",".join(QUEUES), "TIKKUN_DIAGNOSTICS__ENABLED": "true",
+                 "INTERNAL_SECRET": SECRET, "RQ_QUEUES": ",".join(self.queues), "TIKKUN_DIAGNOSTICS__ENABLED": "true",
                  "TIKKUN_WORKER__SLOTS": "128", "TIKKUN_WORKER__THREADS": "1", "LOG_LEVEL": "ERROR"}
         if self.redis:
             found["REDIS_URL"] = self.redis.url
         if self.postgres:
             found["DATABASE_URL"] = self.postgres.url("bench")
-        return found
+        return {**found, **self.settings}
 
-    def load(self, *words, queues=QUEUES, **options):
-        """A client beside the service, with jobs for these queues."""
-        where = ["--broker", self.redis.url if self.redis else "", "--data", self.data, "--queues", ",".join(queues)]
+    def load(self, *words, queues=None, **options):
+        """A client beside the service, with jobs for these queues, or for all that it serves."""
+        queues = ",".join(queues or self.queues)
+        where = ["--broker", self.redis.url if self.redis else "", "--data", self.data, "--queues", queues]
         command = [self.programs / "examples/bench_page", *words, *where]
         return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, **options)
 
@@ -72,14 +73,14 @@ class Ground:
         """Jobs that wait, run, and have ended: read from the queue itself, so that the service is not asked."""
         if self.redis:
             with self.redis.redis.pipeline(transaction=False) as pipe:
-                for queue in QUEUES:
+                for queue in self.queues:
                     pipe.llen(f"rq:queue:{queue}")
                     pipe.zcard(f"rq:wip:{queue}")
                     pipe.zcard(f"rq:finished:{queue}")
                     pipe.zcard(f"rq:failed:{queue}")
                 found = pipe.execute()
             return sum(found[0::4]), sum(found[1::4]), sum(found[2::4]) + sum(found[3::4])
-        names = ",".join(f"'{queue}'" for queue in QUEUES)
+        names = ",".join(f"'{queue}'" for queue in self.queues)
         with sqlite3.connect(f"file:{self.data}/queue.db?mode=ro", uri=True, timeout=10) as queue:
             return queue.execute("select coalesce(sum(queued), 0), coalesce(sum(started), 0), "
                                  f"coalesce(sum(finished + failed), 0) from tikkun_queues where name in ({names})").fetchone()
@@ -163,6 +164,11 @@ class Service:
 
     def memory(self):
         return self.process.memory_info().rss / 2**20
+
+    def peak(self):
+        """The largest resident size so far, in MiB."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s*(\d+)", status).group(1)) / 1024
 
     def close(self):
         self.process.terminate()

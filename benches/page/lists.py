@@ -70,6 +70,31 @@ def cases(service, jobs):
     return found
 
 
+def timed(service, asked, calls, say, longest=60):
+    """Of each case its name, the jobs in its answer and the sorted times of its calls in milliseconds; no further call
+    once they took `longest` seconds together."""
+    times = []
+    for name, path in asked:
+        connection, taken = service.connect(), []
+        size, ends = 0, time.monotonic() + longest
+        while len(taken) < calls and time.monotonic() < ends:
+            began = time.perf_counter()
+            status, body, _ = service.call("GET", path, connection=connection)
+            taken.append((time.perf_counter() - began) * 1000)
+            if status != 200:
+                raise SystemExit(f"{path} answers {status}: {body[:300]}")
+            told = json.loads(body)
+            size = len(told.get("jobs", [])) if isinstance(told, dict) else 0
+        connection.close()
+        times.append((name, size, sorted(taken)))
+        say(f"{name}: {statistics.median(taken):.1f} ms")
+    return times
+
+
+def at(taken, share):
+    return taken[min(len(taken) - 1, int(len(taken) * share))]
+
+
 def measure(options, say):
     ground = Ground(options.programs, redis=options.redis, postgres=options.postgres)
     service = None
@@ -77,21 +102,7 @@ def measure(options, say):
         service = Service(ground)
         filled = fill(ground, service, options.ended)
         say(f"{options.ended:,} jobs have ended after {filled:.0f} s")
-        times = []
-        for name, path in cases(service, options.ended):
-            connection, taken = service.connect(), []
-            size = 0
-            for _ in range(options.calls):
-                began = time.perf_counter()
-                status, body, _ = service.call("GET", path, connection=connection)
-                taken.append((time.perf_counter() - began) * 1000)
-                if status != 200:
-                    raise SystemExit(f"{path} answers {status}: {body[:300]}")
-                told = json.loads(body)
-                size = len(told.get("jobs", [])) if isinstance(told, dict) else 0
-            connection.close()
-            times.append((name, size, sorted(taken)))
-            say(f"{name}: {statistics.median(taken):.1f} ms")
+        times = timed(service, cases(service, options.ended), options.calls, say)
         return filled, times
     finally:
         if service:
@@ -100,8 +111,6 @@ def measure(options, say):
 
 
 def report(options, filled, times):
-    def at(taken, share):
-        return taken[min(len(taken) - 1, int(len(taken) * share))]
     lines = ["| | jobs in the answer | p50, ms | p95, ms | most, ms |", "|---|---|---|---|---|"]
     lines += [f"| {name} | {size or ''} | {statistics.median(taken):.1f} | {at(taken, 0.95):.1f} | {taken[-1]:.1f} |"
               for name, size, taken in times]
