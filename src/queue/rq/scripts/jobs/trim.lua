@@ -2,13 +2,20 @@
 -- jobs that are gone. [4]: the most finished jobs of a queue; [5]: the most failed, and the most cancelled ones; 0 keeps
 -- all. Answers how many jobs.
 
--- Ids with equal scores, such as those kept for ever, are ordered by their end; at most this many.
+-- Those that are kept for ever have one score, and are ordered by their end; at most this many.
 local TIED = 5000
 local left = tonumber(ARGV[3])
 
+-- Others with the same score have the same second to the end of their time; thousands may have ended in one, and reading
+-- them all would cost more than it took to run them.
 local function oldest(registry, count)
   local ids = call('ZRANGE', registry, 0, count - 1, 'WITHSCORES')
   local score = ids[#ids]
+  if tonumber(score) > 0 and score ~= 'inf' then
+    local found = {}
+    for i = 1, #ids, 2 do found[#found + 1] = ids[i] end
+    return found
+  end
   local tied = call('ZRANGEBYSCORE', registry, score, score, 'LIMIT', 0, TIED)
   local found = {}
   for i = 1, #ids, 2 do
