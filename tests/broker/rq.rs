@@ -232,6 +232,13 @@ async fn keeping_within_the_budget_reads_no_more_than_it_drops_however_many_ende
     assert_eq!(broker.trim(Budget { finished: 900, failed: 0 }, 1000).await.unwrap(), 100);
     assert!(calls(&redis, "hmget") <= 200, "{} reads", calls(&redis, "hmget"));
     assert_eq!(redis.ask(&["ZCARD", &finished]), "900");
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    for kept in [800, 700, 600] {
+        assert_eq!(broker.trim(Budget { finished: kept, failed: 0 }, 100).await.unwrap(), 100);
+    }
+    assert_eq!(calls(&redis, "scan"), 0, "all keys are looked at once nothing is left to drop");
+    assert_eq!(broker.trim(Budget { finished: 600, failed: 0 }, 100).await.unwrap(), 0);
+    assert!(calls(&redis, "scan") > 0);
 }
 
 #[tokio::test]

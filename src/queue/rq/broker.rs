@@ -198,7 +198,7 @@ impl Broker for Rq {
         let mut call = server.prepare(&server.scripts.trim);
         call.arg(max).arg(budget.finished).arg(budget.failed);
         let dropped = server.link.invoke(&call, || "drop ended jobs beyond the budget".to_owned()).await?;
-        self.key_look.free_keys(server).await?;
+        self.key_look.free_keys(server, dropped == max).await?;
         Ok(dropped)
     }
 
