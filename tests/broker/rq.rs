@@ -242,6 +242,18 @@ async fn keeping_within_the_budget_reads_no_more_than_it_drops_however_many_ende
 }
 
 #[tokio::test]
+async fn a_search_for_open_jobs_reads_a_long_registry_in_parts_and_each_job_once() {
+    let (redis, broker) = counted(1).await;
+    let later = "for i = 1, 12000 do redis.call('ZADD', KEYS[1], 9e9 + i, 'later-' .. i) end";
+    redis.ask(&["EVAL", later, "1", &format!("rq:scheduled:{}", queue())]);
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let open = broker.open_jobs(&"shop.jobs.noop".into()).await.unwrap();
+    assert_eq!(open.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["job-0000"]);
+    assert!(calls(&redis, "hmget") < 13_000, "{} reads", calls(&redis, "hmget"));
+    assert!(calls(&redis, "zrevrange") > 4, "12,000 ids came in one answer");
+}
+
+#[tokio::test]
 async fn jobs_under_a_rate_limit_are_listed_page_by_page_and_each_page_reads_its_own() {
     let (redis, broker) = counted(3000).await;
     let limited = "for at, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do

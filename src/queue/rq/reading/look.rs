@@ -1,7 +1,5 @@
 //! Reads jobs.
 
-use std::collections::BTreeSet;
-
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, QueueName};
 use crate::queue::rq::server::{Fields, Server};
@@ -46,33 +44,6 @@ impl Server {
         commands.smembers(self.keys.limits());
         let (limits,): (Vec<String>,) = self.people.ask(&commands, || "list rate limits".to_owned()).await?;
         Ok(limits.iter().map(|limit| self.keys.limited(limit)).collect())
-    }
-
-    /// Ids of the newest jobs of a queue in a state, at most `reach` from each list.
-    pub(in crate::queue::rq) async fn newest(
-        &self,
-        queue: &QueueName,
-        state: Option<JobState>,
-        reach: usize,
-        ids: &mut BTreeSet<String>,
-    ) -> Result<(), Fault> {
-        let name = queue.as_str();
-        let last = isize::try_from(reach).unwrap_or(isize::MAX).saturating_sub(1);
-        let mut commands = redis::pipe();
-        if state.is_none_or(|state| state == JobState::Queued) {
-            let list = self.keys.queue(name);
-            // Jobs put at the head are new, too.
-            commands.lrange(&list, -1 - last, -1).lrange(&list, 0, last);
-        }
-        for (kind, _) in PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of)) {
-            commands.zrevrange(self.keys.registry(kind, name), 0, last);
-        }
-        let found: Vec<Option<Vec<String>>> =
-            self.people.ask_each(&mut commands, || format!("list jobs of `{queue}`")).await?;
-        for member in found.into_iter().flatten().flatten() {
-            ids.insert(member);
-        }
-        Ok(())
     }
 
     /// The hashes of existing jobs. An id may be a member of the registry of running jobs.

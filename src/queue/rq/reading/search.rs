@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::look::AT_ONCE;
+use super::look::{AT_ONCE, PLACES};
 use crate::fault::Fault;
-use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+use crate::job::{JobId, JobRecord, KindName, QueueName};
 use crate::queue::rq::codec;
 use crate::queue::rq::leases;
 use crate::queue::rq::server::Server;
@@ -37,14 +37,11 @@ impl Server {
         let queues: BTreeSet<QueueName> = self.queues().await?.into_iter().chain(served).collect();
         for queue in queues {
             self.search_waiting(&queue, kind, &mut of_kind).await?;
-            let mut members = BTreeSet::new();
-            for state in [JobState::Scheduled, JobState::Started] {
-                self.newest(&queue, Some(state), usize::MAX, &mut members).await?;
+            let open = PLACES.iter().filter(|(_, state)| state.is_open());
+            for (registry, _) in open {
+                let registry = self.keys.registry(registry, queue.as_str());
+                self.search_held(&registry, kind, &mut of_kind).await?;
             }
-            // A member of the running jobs may be an id with its execution.
-            let ids = members.iter().flat_map(|member| [member, wire::split_member(member).0]);
-            let registered: Vec<String> = ids.map(str::to_owned).collect();
-            self.glance(&registered, kind, &mut of_kind).await?;
         }
         let ids: Vec<JobId> = of_kind.into_iter().map(JobId::from).collect();
         let mut open = self.open_of(&ids).await?;
@@ -73,7 +70,8 @@ impl Server {
         }
     }
 
-    /// Counts from the newest, because the oldest leave.
+    /// Counts from the newest, because the oldest leave. Read in windows, so that a million held jobs fill neither an
+    /// answer nor memory.
     async fn search_held(
         &self,
         held: &str,
@@ -84,9 +82,12 @@ impl Server {
         loop {
             let mut commands = redis::pipe();
             commands.zrevrange(held, at, at + WINDOW - 1);
-            let ids = self.lists(&mut commands, "search jobs that are held back").await?.concat();
+            let members = self.lists(&mut commands, "search jobs that are held back").await?.concat();
+            let read = members.len();
+            // A member of the running jobs may be an id with its execution.
+            let ids: Vec<String> = members.into_iter().flat_map(with_plain_id).collect();
             self.glance(&ids, kind, of_kind).await?;
-            if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
+            if isize::try_from(read).unwrap_or(WINDOW) < WINDOW {
                 return Ok(());
             }
             at += WINDOW;
@@ -120,4 +121,13 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A member of a registry, and without its execution if it may have one.
+fn with_plain_id(member: String) -> impl Iterator<Item = String> {
+    let plain = match wire::split_member(&member) {
+        (plain, Some(_)) => Some(plain.to_owned()),
+        (_, None) => None,
+    };
+    std::iter::once(member).chain(plain)
 }
