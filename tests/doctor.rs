@@ -10,6 +10,7 @@
 //! 23 nothing runs at all · 24 the attachments' objects lie elsewhere · 25 the attachments' disk hangs ·
 //! 26 a process lives and cannot renew its lease.
 
+use crate::servers::redis::Redis;
 use crate::servers::s3;
 use crate::service::ground::Ground;
 
@@ -26,7 +27,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tikkun::job::{Args, Limit, NewJob};
 use tikkun::maintenance::SCHEDULER_ROLE;
-use tikkun::queue::{Broker, Disposition, ProcessRecord, Settlement, open_embedded};
+use tikkun::queue::{Broker, Disposition, ProcessRecord, Settlement, open_embedded, open_rq};
 use tikkun::store::{Schema, open_sqlite};
 
 /// A lease that outlasts every test.
@@ -196,6 +197,27 @@ async fn nothing_is_wrong_with_a_service_that_works() {
         assert_eq!((&told["ok"], &told["findings"]), (&json!(true), &json!([])), "{told:#}");
     }
     assert_eq!(ward.run(&["doctor"]).1, "nothing is wrong\n");
+}
+
+#[tokio::test]
+async fn a_row_that_notes_its_queue_job_needs_no_search_of_all_that_wait() {
+    let (ward, redis) = (Ward::well().await, Redis::start());
+    let broker = open_rq(&redis.settings(1)).unwrap();
+    broker.renew_lease(&process("alive", &["maintenance", "default"]), LONG).await.unwrap();
+    assert!(broker.lead(SCHEDULER_ROLE, &"alive".into(), LONG).await.unwrap());
+    let note = "insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
+                select 27, 'carrier', updated_at from background_jobs";
+    ward.row("queued", 0, note).await;
+    let job = |id: &str, row: i64| NewJob::new(id, "maintenance", DELETION, Args::positional([json!(row)]));
+    let others: Vec<_> = (1000..4000).map(|row| job(&format!("other-{row}"), row)).collect();
+    broker.enqueue(&[job("carrier", 27)]).await.unwrap();
+    broker.enqueue(&others).await.unwrap();
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let told = ward.doctor(&["--set", &format!("broker.url={}", redis.url())], 0);
+    assert_eq!(told["ok"], true, "{told:#}");
+    let stats = redis.ask(&["INFO", "commandstats"]);
+    let read = stats.split_once("cmdstat_hmget:calls=").and_then(|(_, rest)| rest.split(',').next());
+    assert!(read.unwrap().parse::<u32>().unwrap() < 1000, "{stats}");
 }
 
 #[tokio::test]

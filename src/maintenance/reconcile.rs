@@ -19,7 +19,7 @@ use super::rescuer_ports::RescuerPorts;
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::measure::list::JOBS_ENQUEUED_ANEW;
 use crate::queue::{Enqueued, JobFilter};
@@ -93,19 +93,6 @@ impl Suspects {
     }
 }
 
-/// Whether a row needs a queue job to make progress.
-fn needs_entry(row: &BackgroundJob) -> bool {
-    match row.status {
-        Status::Queued | Status::Running => true,
-        Status::Paused => is_continuation(row),
-        Status::Completed | Status::Failed | Status::Cancelled => false,
-    }
-}
-
-fn is_continuation(row: &BackgroundJob) -> bool {
-    row.status == Status::Paused && row.note.pause_reason == Some(PauseReason::Continuation)
-}
-
 /// The input of a reconciliation.
 pub(super) struct Look<'a> {
     /// The gaps of earlier checks.
@@ -139,11 +126,11 @@ pub(super) async fn reconcile(
 
     ports.turn.beat();
     let resting: Vec<_> =
-        rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
+        rows.iter().filter(|row| row.is_continuation()).map(|row| (row.id, row.note.attempt)).collect();
     let beaten = answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await;
     is_done(beaten, None, "the heart of a row that waits for its continuation cannot beat now")?;
 
-    let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
+    let gaps: Vec<_> = rows.iter().filter(|row| row.needs_entry() && !carried.contains(&row.id)).collect();
     let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
     let mut all_closed = ripe.len() == gaps.len();
     let missing = without_entry(ports, tracked, suspects, ripe, deadline).await?;
@@ -302,7 +289,7 @@ fn may_be_of(entry: &JobRecord, row: &BackgroundJob) -> bool {
 mod tests {
     use super::*;
     use crate::job::Limit;
-    use crate::job::background::{Cursor, Note};
+    use crate::job::background::{Cursor, Note, PauseReason};
     use crate::job::{BusinessId, Progress};
 
     fn row(id: i64, status: Status, reason: Option<PauseReason>) -> BackgroundJob {
@@ -326,12 +313,12 @@ mod tests {
 
     #[test]
     fn only_rows_that_go_on_by_themselves_need_an_entry() {
-        assert!(needs_entry(&row(1, Status::Queued, None)));
-        assert!(needs_entry(&row(1, Status::Running, None)));
-        assert!(needs_entry(&row(1, Status::Paused, Some(PauseReason::Continuation))));
-        assert!(!needs_entry(&row(1, Status::Paused, Some(PauseReason::Person))));
-        assert!(!needs_entry(&row(1, Status::Paused, None)));
-        assert!(!needs_entry(&row(1, Status::Completed, None)));
+        assert!(row(1, Status::Queued, None).needs_entry());
+        assert!(row(1, Status::Running, None).needs_entry());
+        assert!(row(1, Status::Paused, Some(PauseReason::Continuation)).needs_entry());
+        assert!(!row(1, Status::Paused, Some(PauseReason::Person)).needs_entry());
+        assert!(!row(1, Status::Paused, None).needs_entry());
+        assert!(!row(1, Status::Completed, None).needs_entry());
     }
 
     #[test]

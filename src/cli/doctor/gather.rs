@@ -1,7 +1,7 @@
 //! Reads everything that the diagnosis needs, through the ports. Each back end has its own time limit, and
 //! none delays the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,14 +223,36 @@ async fn patients(
         };
         return Ok(vec![patient(row, Some(entry))]);
     }
-    let open = if rows.is_empty() { Vec::new() } else { broker.open_jobs(&tracked.kind).await? };
+    let open = carriers(broker, tracked, &rows).await?;
     let mut patients = Vec::with_capacity(rows.len());
     for row in rows {
-        let carriers = open.iter().filter(|entry| tracked.row_of(entry) == Some(row.id));
+        let carriers = open.get(&row.id).map(Vec::as_slice).unwrap_or_default();
         let entry = entry(broker, carriers, &row).await?;
         patients.push(patient(Some(row), entry));
     }
     Ok(patients)
+}
+
+/// The open queue jobs of these rows. The queues are searched, which takes long if many jobs wait, only for a row that
+/// needs one and notes none that is open.
+async fn carriers(
+    broker: &dyn Broker,
+    tracked: &TrackedKind,
+    rows: &[BackgroundJob],
+) -> Result<HashMap<BackgroundJobId, Vec<JobRecord>>, Fault> {
+    let by_row = |entries: Vec<JobRecord>| {
+        let mut found = HashMap::<_, Vec<_>>::new();
+        for (row, entry) in entries.into_iter().filter_map(|entry| Some((tracked.row_of(&entry)?, entry))) {
+            found.entry(row).or_default().push(entry);
+        }
+        found
+    };
+    let noted: Vec<_> = rows.iter().filter_map(|row| row.note.queue_job.clone()).collect();
+    let found = by_row(broker.open_of(&noted).await?);
+    if rows.iter().all(|row| !row.needs_entry() || found.contains_key(&row.id)) {
+        return Ok(found);
+    }
+    Ok(by_row(broker.open_jobs(&tracked.kind).await?))
 }
 
 async fn rows(store: &Store, asked: Option<&str>) -> Result<Vec<BackgroundJob>, Fault> {
@@ -243,13 +265,13 @@ async fn rows(store: &Store, asked: Option<&str>) -> Result<Vec<BackgroundJob>, 
 }
 
 /// The queue job of a row: an open one, else the one in our note, whatever its state.
-async fn entry<'a>(
+async fn entry(
     broker: &dyn Broker,
-    mut carriers: impl Iterator<Item = &'a JobRecord> + Clone,
+    carriers: &[JobRecord],
     row: &BackgroundJob,
 ) -> Result<Option<JobRecord>, Fault> {
-    let noted = carriers.clone().find(|entry| Some(&entry.id) == row.note.queue_job.as_ref());
-    if let Some(entry) = noted.or_else(|| carriers.next()) {
+    let noted = carriers.iter().find(|entry| Some(&entry.id) == row.note.queue_job.as_ref());
+    if let Some(entry) = noted.or_else(|| carriers.first()) {
         return Ok(Some(entry.clone()));
     }
     match &row.note.queue_job {

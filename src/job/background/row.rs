@@ -42,6 +42,24 @@ pub struct BackgroundJob {
     pub note: Note,
 }
 
+impl BackgroundJob {
+    /// Whether it needs a queue job to make progress.
+    #[must_use]
+    pub fn needs_entry(&self) -> bool {
+        match self.status {
+            Status::Queued | Status::Running => true,
+            Status::Paused => self.is_continuation(),
+            Status::Completed | Status::Failed | Status::Cancelled => false,
+        }
+    }
+
+    /// Whether it is paused, and goes on by itself.
+    #[must_use]
+    pub fn is_continuation(&self) -> bool {
+        self.status == Status::Paused && self.note.pause_reason == Some(PauseReason::Continuation)
+    }
+}
+
 /// Our own record of a background job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Note {
