@@ -14,7 +14,7 @@ pub use crate::sqlite::{Database, fault};
 const FILE: &str = "queue.db";
 const MIGRATIONS_TABLE: &str = "tikkun_queue_migrations";
 /// The files that create and update our tables.
-const MIGRATIONS: [File; 8] = [
+const MIGRATIONS: [File; 9] = [
     (1, "queue", include_str!("migrations/0001_queue.sql")),
     (2, "upkeep", include_str!("migrations/0002_upkeep.sql")),
     (3, "forwarding", include_str!("migrations/0003_forwarding.sql")),
@@ -23,6 +23,7 @@ const MIGRATIONS: [File; 8] = [
     (6, "retries asked", include_str!("migrations/0006_retries_asked.sql")),
     (7, "waits", include_str!("migrations/0007_waits.sql")),
     (8, "told", include_str!("migrations/0008_told.sql")),
+    (9, "scheduled", include_str!("migrations/0009_scheduled.sql")),
 ];
 
 const TUNING: Tuning = Tuning {

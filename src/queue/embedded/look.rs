@@ -55,7 +55,7 @@ fn one_of_state(state: Option<JobState>) -> &'static str {
         None => "SELECT * FROM tikkun_jobs WHERE true",
         Some(JobState::Queued) => "SELECT * FROM tikkun_jobs WHERE +state = 'queued'",
         Some(JobState::Scheduled) => {
-            "SELECT * FROM tikkun_jobs INDEXED BY tikkun_jobs_scheduled WHERE state = 'scheduled'"
+            "SELECT * FROM tikkun_jobs INDEXED BY tikkun_jobs_scheduled_newest WHERE state = 'scheduled'"
         }
         Some(JobState::Started) => {
             "SELECT * FROM tikkun_jobs INDEXED BY tikkun_jobs_started WHERE state = 'started'"
@@ -182,6 +182,19 @@ pub async fn check(database: &Database) -> Result<(), sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_list_of_a_state_sorts_all_jobs_that_have_it() {
+        let here = tempfile::tempdir().unwrap();
+        let database = super::super::database::open(here.path()).await.unwrap();
+        // Started ones are few.
+        for state in JobState::ALL.into_iter().filter(|state| *state != JobState::Started) {
+            let list = format!("EXPLAIN QUERY PLAN {} ORDER BY seq DESC LIMIT 50", one_of_state(Some(state)));
+            let steps: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(list)).fetch_all(database.people()).await.unwrap();
+            assert!(!steps.iter().any(|(.., step)| step.contains("TEMP B-TREE")), "{state}: {steps:?}");
+        }
+    }
 
     #[tokio::test]
     async fn searches_of_people_keep_no_listener_waiting() {
