@@ -638,6 +638,75 @@ async fn what_a_policy_may_hide_keeps_every_attachment_and_is_reported() {
     assert!(kept.count == 20 && kept.reason.contains("may hide what needs them"), "{kept:?}");
 }
 
+/// The table is beneath a view of its name that has these options, and belongs to a role that owns nothing else.
+fn beneath_a_view(table: &str, options: &str) -> String {
+    format!(
+        "alter table {table} rename to {table}_all; create view {table} {options} as select * from {table}_all;
+         grant all on {table} to public; grant all on {table}_all to public;
+         alter table {table}_all enable row level security;
+         do $$ begin
+             execute format('create role %I', 'views_of_' || current_database());
+             execute format('alter view {table} owner to %I', 'views_of_' || current_database());
+         end $$;"
+    )
+}
+
+#[tokio::test]
+async fn what_a_policy_hides_beneath_a_view_keeps_every_attachment_and_is_reported() {
+    for options in ["with (security_invoker)", ""] {
+        let receipts = beneath_a_view("receipts", options);
+        let rig = bound_by_policies(&format!(
+            "{receipts} create policy ours on receipts_all using (business_id = 789);
+             alter table receipts_all drop constraint receipts_attachment_id_fkey,
+                 drop constraint receipts_preview_attachment_id_fkey"
+        ))
+        .await;
+        rig.run("insert into receipts_all (id, business_id, attachment_id) values (30, 790, 3)").await;
+        keeps_every_attachment(&rig, options).await;
+        let attachments = beneath_a_view("attachments", options);
+        let ours = "create policy ours on attachments_all using (business_id = 789)";
+        let rig = bound_by_policies(&format!("{attachments} {ours}")).await;
+        rig.run(
+            "insert into attachments_all (id, business_id, purpose, storage_path)
+             select 30, 790, purpose, storage_path from attachments_all where id = 3;
+             insert into receipts (id, business_id, attachment_id) values (30, 790, 30)",
+        )
+        .await;
+        keeps_every_attachment(&rig, options).await;
+    }
+}
+
+async fn keeps_every_attachment(rig: &Rig, options: &str) {
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    let there = rig.number("select count(*) from attachments where business_id = 789").await;
+    assert_eq!((batch.deleted, batch.condemned.len(), there), (20, 0, 20), "{options}");
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert!(kept.count == 20 && kept.reason.contains("may hide what needs them"), "{options}: {kept:?}");
+}
+
+/// A view shows what its owner sees, and a table what its own policies show, whatever those of a partition say.
+#[tokio::test]
+async fn policies_that_bind_nobody_in_between_withhold_no_attachment() {
+    let none = "create policy none on receipts_all using (false)";
+    for beneath in [
+        format!("{} {none}; alter view receipts owner to current_user", beneath_a_view("receipts", "")),
+        "alter table receipts rename to first_receipts;
+         create table receipts (like first_receipts including defaults) partition by range (id);
+         alter table receipts attach partition first_receipts for values from (minvalue) to (maxvalue);
+         grant all on receipts to public;
+         alter table first_receipts enable row level security"
+            .to_owned(),
+    ] {
+        let rig = bound_by_policies(&beneath).await;
+        rig.receipt(30, OTHER, Some(3), None).await;
+        let job = rig.started().await;
+        assert!(!rig.store.receipts.may_be_hidden().await.unwrap(), "{beneath}");
+        let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+        assert_eq!((batch.deleted, batch.condemned.len(), rig.attachments().await), (20, 19, vec![3]));
+    }
+}
+
 #[tokio::test]
 async fn attachments_that_a_policy_hides_or_does_not_let_lock_are_reported() {
     for policies in [
@@ -947,6 +1016,47 @@ async fn receipts_that_a_policy_hides_are_not_said_to_be_deleted() {
     assert_eq!(job.progress.total, 8, "nobody counts what is not shown");
     assert!(rig.store.receipts.may_be_hidden().await.unwrap());
     assert!(!postgres().await.store.receipts.may_be_hidden().await.unwrap());
+    for options in ["with (security_invoker)", ""] {
+        let view = beneath_a_view("receipts", options);
+        let rig = bound_by_policies(&format!(
+            "{view} create policy few on receipts_all for select using (false);
+             create policy made on receipts_all for insert with check (true)"
+        ))
+        .await;
+        assert_eq!(rig.started().await.progress.total, 0, "{options}");
+        assert!(rig.store.receipts.may_be_hidden().await.unwrap(), "{options}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_keep_rows_beneath_a_view_or_in_a_partition_is_named() {
+    let view = beneath_a_view("receipts", "with (security_invoker)");
+    let rig = bound_by_policies(&format!("{view} create policy few on receipts_all using (true)")).await;
+    rig.raw.ignore("update", "receipts_all", "old.id = 4").await;
+    assert_eq!(
+        rig.store.receipts.hindrances().await.unwrap(),
+        [
+            "policy few on receipts_all",
+            "rule _RETURN on receipts",
+            "trigger ignore_update_receipts_all on receipts_all"
+        ]
+    );
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts rename to first_receipts;
+         create table receipts (like first_receipts including defaults) partition by range (id);
+         alter table receipts attach partition first_receipts for values from (minvalue) to (maxvalue)",
+    )
+    .await;
+    rig.raw.refuse("update", "receipts", "old.id = 4").await;
+    rig.raw.ignore("update", "first_receipts", "old.id = 4").await;
+    assert_eq!(
+        rig.store.receipts.hindrances().await.unwrap(),
+        [
+            "trigger ignore_update_first_receipts on first_receipts",
+            "trigger refuse_update_receipts on receipts"
+        ]
+    );
 }
 
 /// A contract needs the attachment 4 of 9, and its foreign key leads to where the rows lie.

@@ -3,7 +3,9 @@
 //! A list of ids is a subselect and so unknown to the planner, and `business_id + 0` matches no index.
 //! Otherwise the planner would compare the list with the index of all the tenant's rows, in each batch.
 
-use super::reference_sql::{bound_by, hides, holders, judged};
+use super::reference_sql::{
+    bound, bound_by, hides, holders, judged, of_receipts, onto_attachments, policy_of_b, read,
+};
 use crate::store::sql::deletion_steps::TakeSql;
 
 /// Locks the receipts that the given text selects: until the commit nobody can change those that are still
@@ -137,7 +139,7 @@ pub(super) const STANDING: &str = concat!(
     "
     select (select count(*) filter (where business_id + 0 = $1 and is_deleted is true) = cardinality($2::bigint[])
                 or (count(*) filter (where is_deleted is not true) = 0 and not (",
-    hides!("t.oid in ", holders!("receipts")),
+    hides!("select to_regclass('receipts')::oid"),
     "))
             from receipts where id = any((select $2::bigint[])::bigint[])),
            (select count(*) from attachments where id = any((select $3::bigint[])::bigint[]))
@@ -197,12 +199,16 @@ pub(super) const DROP_ATTACHMENTS: &str =
 
 /// How many attachments of a list row security hides from us or forbids to lock, although receipts point to
 /// them.
-pub(super) const NOT_SHOWN: &str = "
+pub(super) const NOT_SHOWN: &str = concat!(
+    "
     select count(*) from unnest($1::bigint[]) as p (id)
-    where row_security_active('attachments') and not exists (
+    where exists (select 1 from ",
+    bound!("select to_regclass('attachments')::oid"),
+    " b) and not exists (
         select 1 from attachments a
         where a.id = p.id and (a.business_id is distinct from $2::bigint
-              or a.purpose is null or a.purpose not in ('receipt_source', 'receipt_preview')))";
+              or a.purpose is null or a.purpose not in ('receipt_source', 'receipt_preview')))"
+);
 /// The reason why such an attachment stays.
 pub(super) const NOT_TO_BE_LOCKED: &str =
     "a policy of row security on attachments hides it or lets nobody lock it; `tikkun doctor` names it";

@@ -6,12 +6,19 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::connection::Database;
 use super::fault::During;
-use super::reference_sql::hides;
+use super::reference_sql::{bound, hides, holders, policy_of_b, read};
 use super::statement::query;
 use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::store::sql::engine::Sql;
 use crate::store::sql::receipts::ReceiptsSql;
+
+/// The application's relations that a deletion reads and changes.
+macro_rules! ours {
+    () => {
+        "select to_regclass(name)::oid from unnest(array['background_jobs', 'receipts', 'attachments']) as name"
+    };
+}
 
 #[async_trait]
 impl ReceiptsSql for Database {
@@ -21,36 +28,51 @@ impl ReceiptsSql for Database {
     order by s.receipt_id limit $2";
 
     // A table with row security but no policy shows nothing. Triggers on columns that we do not write do not
-    // fire. Without active foreign keys, nothing clears an attachment's id in receipts that were deleted
-    // before.
-    const HINDRANCES: Sql = "
+    // fire, and those of a partition that are its parent's are named once. Without active foreign keys, nothing clears an
+    // attachment's id in receipts that were deleted before.
+    const HINDRANCES: Sql = concat!(
+        "
     with ours as (
-        select t.name, t.columns, c.oid as id from (values
-            ('background_jobs', '{status,cursor,total,processed,succeeded,failed_count,last_error,updated_at,
-                started_at,finished_at,heartbeat_at}'::text[]),
-            ('receipts', '{is_deleted,deleted_at,updated_at,attachment_id,preview_attachment_id}'),
-            ('attachments', '{}')) as t (name, columns)
-        join pg_class c on c.oid = to_regclass(t.name))
+        select '{status,cursor,total,processed,succeeded,failed_count,last_error,updated_at,started_at,finished_at,
+                 heartbeat_at}'::text[] as columns, 16 as event, id from ",
+        holders!("background_jobs"),
+        " h
+        union all
+        select '{is_deleted,deleted_at,updated_at,attachment_id,preview_attachment_id}', 16, id from ",
+        holders!("receipts"),
+        " h
+        union all
+        select '{}', 8, id from ",
+        holders!("attachments"),
+        " h)
     select found from (
-        select format('trigger %s on %s', g.tgname, o.name) as found from ours o join pg_trigger g on g.tgrelid = o.id
-        where not g.tgisinternal and g.tgenabled in ('O', 'A')
-          and g.tgtype::integer & (case when o.name = 'attachments' then 8 else 16 end) <> 0
+        select format('trigger %s on %s', g.tgname, c.relname) as found
+        from ours o join pg_class c on c.oid = o.id join pg_trigger g on g.tgrelid = o.id
+        where not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgtype::integer & o.event <> 0
           and (coalesce(g.tgattr::text, '') = '' or exists (
               select 1 from pg_attribute a
               where a.attrelid = o.id and a.attnum = any(g.tgattr::smallint[]) and a.attname = any(o.columns)))
+          and not exists (
+              select 1 from pg_inherits i join pg_trigger above on above.tgrelid = i.inhparent
+              where i.inhrelid = o.id and above.tgname = g.tgname)
         union
-        select format('rule %s on %s', r.rulename, o.name) from ours o join pg_rewrite r on r.ev_class = o.id
+        select format('rule %s on %s', r.rulename, c.relname)
+        from ",
+        read!(ours!()),
+        " o join pg_class c on c.oid = o.id join pg_rewrite r on r.ev_class = o.id
         union
-        select coalesce('policy ' || p.polname, 'row security without a policy') || ' on ' || o.name
-        from ours o left join pg_policy p on p.polrelid = o.id
-        where row_security_active(o.id)
+        select coalesce('policy ' || p.polname, 'row security without a policy') || ' on ' || b.relname
+        from ",
+        bound!(ours!()),
+        " b left join pg_policy p on p.polrelid = b.oid
         union
         select 'session_replication_role is replica, so that no foreign key is at work'
         where current_setting('session_replication_role') = 'replica') as hindrances
-    order by found";
+    order by found"
+    );
 
     const HIDES: Option<Sql> =
-        Some(concat!("select (", hides!("t.oid = to_regclass('receipts')"), ") as hides"));
+        Some(concat!("select (", hides!("select to_regclass('receipts')::oid"), ") as hides"));
 
     const LAST_RATE: Sql = "
     select (processed / extract(epoch from finished_at - started_at))::double precision as rate

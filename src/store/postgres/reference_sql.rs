@@ -39,6 +39,20 @@ macro_rules! onto_attachments {
     };
 }
 
+/// The condition that constraint `c` is of one of the two columns of receipts, wherever these are stored.
+macro_rules! of_receipts {
+    () => {
+        concat!(
+            "c.conrelid in ",
+            holders!("receipts"),
+            " and exists (
+            select 1 from pg_attribute p
+            where p.attrelid = c.conrelid and p.attnum = any(c.conkey)
+              and p.attname in ('attachment_id', 'preview_attachment_id'))"
+        )
+    };
+}
+
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
 /// do, and whether it is one of those two all the same: one that would drop receipts with their attachment; and whether it
 /// leads from attachments themselves, and lets both rows go at once. Of a key over several columns the one onto `id`
@@ -58,12 +72,9 @@ pub(super) const LIST: &str = concat!(
     join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
     join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
     cross join lateral (
-        select c.conrelid in ",
-    holders!("receipts"),
-    " and exists (
-            select 1 from pg_attribute p
-            where p.attrelid = c.conrelid and p.attnum = any(c.conkey)
-              and p.attname in ('attachment_id', 'preview_attachment_id')) as are) of_receipts
+        select ",
+    of_receipts!(),
+    " as are) of_receipts
     where ",
     onto_attachments!(),
     " and (not of_receipts.are or c.confdeltype = 'c')
@@ -90,62 +101,113 @@ pub(super) const HOLD: &str = "
       and a.purpose in ('receipt_source', 'receipt_preview')
     order by a.id for update";
 
-/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all
+/// The relations that a query of the given ones reads, each with the role whose rights and policies count: ours, or beneath a
+/// view its owner's unless it is a `security_invoker`. Partitions and what inherits are read under the policies of the
+/// table that is named.
+macro_rules! read {
+    ($tables:expr) => {
+        concat!(
+            "(
+        with recursive us as (select oid from pg_roles where rolname = current_user),
+        read as (
+            select named.id, us.oid as role from (",
+            $tables,
+            ") as named (id) cross join us
+            union
+            select d.refobjid, case when exists (
+                       select 1 from pg_options_to_table(v.reloptions)
+                       where option_name = 'security_invoker' and option_value::boolean) then us.oid else v.relowner end
+            from read above
+            join pg_class v on v.oid = above.id and v.relkind = 'v'
+            join pg_rewrite r on r.ev_class = v.oid and r.rulename = '_RETURN'
+            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                            and d.refclassid = 'pg_class'::regclass and d.refobjid <> v.oid
+            cross join us)
+        select id, role from read)"
+        )
+    };
+}
+
+/// Those of them whose row security binds that role.
+macro_rules! bound {
+    ($tables:expr) => {
+        concat!(
+            "(
+        select t.oid, t.relname, read.role
+        from ",
+            read!($tables),
+            " read join pg_class t on t.oid = read.id join pg_roles r on r.oid = read.role
+        where t.relrowsecurity and not r.rolsuper and not r.rolbypassrls
+          and (t.relforcerowsecurity or not pg_has_role(r.oid, t.relowner, 'usage')))"
+        )
+    };
+}
+
+/// The condition that the policy `p` is one of the relation and the role in `b`, as [`bound`] has them.
+macro_rules! policy_of_b {
+    () => {
+        "p.polrelid = b.oid and exists (
+            select 1 from unnest(p.polroles) as role where
+            case when role = 0 then true else pg_has_role(b.role, role, 'usage') end)"
+    };
+}
+
+/// Whether a policy of row security may hide rows of the given relations from us. A policy that shows all
 /// rows does not.
 macro_rules! hides {
-    ($($tables:expr),+ $(,)?) => {
+    ($tables:expr) => {
         concat!(
             "
     select exists (
-        select 1 from pg_class t
-        where t.relrowsecurity and (",
-            $($tables,)+
-            ")
-          and row_security_active(t.oid)
-          and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
+        select 1 from ",
+            bound!($tables),
+            " b
+        where not (select coalesce(bool_or(p.permissive and p.all_rows), false)
                           and coalesce(bool_and(p.permissive or p.all_rows), true)
                    from (select polpermissive as permissive,
                                 coalesce(pg_get_expr(polqual, polrelid), '') = 'true' as all_rows
-                         from pg_policy
-                         where polrelid = t.oid and polcmd in ('r', '*')
-                           and exists (select 1 from unnest(polroles) as role where
-                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))"
+                         from pg_policy p
+                         where polcmd in ('r', '*') and ",
+            policy_of_b!(),
+            ") p))"
         )
     };
 }
 
-/// The tables whose hidden rows may need an attachment or its path.
+/// The relations whose hidden rows may need an attachment or its path.
 macro_rules! judged {
     () => {
         concat!(
-            "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
-         select c.conrelid from pg_constraint c
-         where c.contype = 'f' and c.confrelid in ",
-            holders!("attachments"),
-            ")"
+            "select to_regclass('receipts')::oid union select to_regclass('attachments')::oid
+             union select c.conrelid from pg_constraint c where ",
+            onto_attachments!(),
+            " and (c.confdeltype = 'c' or not (",
+            of_receipts!(),
+            "))"
         )
     };
 }
 
-/// The policies that bind this role on the tables of a batch, as a text, to detect changes.
+/// The policies that bind a batch in what it reads and changes, as a text, to detect changes.
 macro_rules! bound_by {
     () => {
         concat!(
             "
-    select coalesce(string_agg(concat(t.oid, ':', (
-               select string_agg(p.oid::text, ',' order by p.oid) from pg_policy p
-               where p.polrelid = t.oid and exists (
-                   select 1 from unnest(p.polroles) as role where
-                   case when role = 0 then true else pg_has_role(role, 'usage') end))), ' ' order by t.oid), '')
-    from pg_class t
-    where t.relrowsecurity and row_security_active(t.oid) and (",
-            judged!(),
-            " or t.oid in (to_regclass('background_jobs'), to_regclass('tikkun_background_jobs'),
-                           to_regclass('tikkun_set_aside'), to_regclass('tikkun_cleanup_outbox')))"
+    select coalesce(string_agg(concat(b.oid, ':', b.role, ':', (
+               select string_agg(p.oid::text, ',' order by p.oid) from pg_policy p where ",
+            policy_of_b!(),
+            ")), ' ' order by b.oid, b.role), '')
+    from ",
+            bound!(concat!(
+                judged!(),
+                " union select to_regclass(name)::oid from unnest(array['background_jobs', 'tikkun_background_jobs',
+                      'tikkun_set_aside', 'tikkun_cleanup_outbox']) as name"
+            )),
+            " b"
         )
     };
 }
-pub(super) use {bound_by, hides, holders, judged};
+pub(super) use {bound, bound_by, hides, holders, judged, of_receipts, onto_attachments, policy_of_b, read};
 /// The same as a statement.
 pub(super) const BOUND_BY: &str = bound_by!();
 
