@@ -22,10 +22,10 @@ use crate::config::DeletionSettings;
 use crate::deletion::{BatchPorts, DeletionBatch};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
 use crate::job::{
-    BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, Retention,
-    RetryPolicy,
+    BackgroundJobId, Completion, Job, JobContext, JobError, JobErrorKind, JobResult, JobSettings,
+    OrphanPolicy, Retention, RetryPolicy,
 };
-use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
+use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun, cannot_end};
 use crate::supervision::{ChildSpec, Supervisor};
 use crate::tracking::{BeginAttempt, EndedAttempt, FailUnbegun, Revive, StatusTracker};
 use crate::user_log::USER_LOG;
@@ -91,27 +91,11 @@ impl Job for DeleteReceipts {
 
     async fn run(&self, args: DeleteReceiptsArgs, ctx: &JobContext) -> JobResult {
         let id = BackgroundJobId(args.background_job_id);
-        let begin = Begin {
-            id,
-            queue_job: ctx.job.clone(),
-            entry_at: ctx.created_at,
-            stale_after: self.settings.stale_after,
-            max_barren: self.settings.max_barren_attempts,
-        };
-        if let Err(error) = self.is_a_deletion(id, ctx).await {
-            return error;
-        }
-        let begun = match self.begin(&begin, ctx).await {
-            Ok(begun) => begun,
-            Err(stopped) => return stopped.into_result(),
-        };
-        match begun {
-            Begun::Started(row) => match nothing_to_do(&row) {
-                Some(error) => self.fail_at_once(&row, error, ctx).await,
-                None => self.delete(*row, ctx).await,
-            },
-            Begun::Refused(NotBegun::AtRest(Status::Failed)) => self.has_failed(id, ctx).await,
-            Begun::Refused(why) => refused(id, why),
+        match self.attempt(id, ctx).await {
+            Err(error) if error.kind == JobErrorKind::Permanent && ctx.stop_requested().is_none() => {
+                self.give_up(id, error, ctx).await
+            }
+            ended => ended,
         }
     }
 
@@ -194,6 +178,14 @@ impl DeleteReceipts {
         }
     }
 
+    /// Fails the row before its queue job fails, unless it cannot end now: then it keeps its queue job and waits.
+    async fn give_up(&self, id: BackgroundJobId, error: JobError, ctx: &JobContext) -> JobResult {
+        match self.fail_row(id, &error, ctx).await {
+            Err(Stopped::Fault(fault)) if cannot_end(&fault) => Stopped::Fault(fault).into_result(),
+            _ => Err(error),
+        }
+    }
+
     /// Marks the row of this queue job as failed, even if no attempt could begin: without a word of why it would get
     /// one queue job after another. It is repeated even after a timeout of the job.
     async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
@@ -241,6 +233,31 @@ impl DeleteReceipts {
         match row.filter(ours).and_then(|row| row.last_error) {
             Some(error) => Err(JobError::permanent(error)),
             None => refused(id, NotBegun::AtRest(Status::Failed)),
+        }
+    }
+
+    async fn attempt(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
+        let begin = Begin {
+            id,
+            queue_job: ctx.job.clone(),
+            entry_at: ctx.created_at,
+            stale_after: self.settings.stale_after,
+            max_barren: self.settings.max_barren_attempts,
+        };
+        if let Err(error) = self.is_a_deletion(id, ctx).await {
+            return error;
+        }
+        let begun = match self.begin(&begin, ctx).await {
+            Ok(begun) => begun,
+            Err(stopped) => return stopped.into_result(),
+        };
+        match begun {
+            Begun::Started(row) => match nothing_to_do(&row) {
+                Some(error) => self.fail_at_once(&row, error, ctx).await,
+                None => self.delete(*row, ctx).await,
+            },
+            Begun::Refused(NotBegun::AtRest(Status::Failed)) => self.has_failed(id, ctx).await,
+            Begun::Refused(why) => refused(id, why),
         }
     }
 

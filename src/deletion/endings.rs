@@ -105,7 +105,7 @@ impl Deletion<'_> {
         match self.end(EndAttempt::Continuation).await {
             Ok(true) | Err(Stopped::Asked(_)) => Some(Ok(Completion::Continue(end))),
             Ok(false) => self.lost().await,
-            Err(Stopped::Fault(fault)) => Some(Err(JobError::from(fault))),
+            Err(stopped) => Some(stopped.into_result()),
         }
     }
 

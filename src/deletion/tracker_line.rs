@@ -6,8 +6,9 @@ use actix::{Addr, Handler, MailboxError, Message};
 use tracing::Instrument as _;
 
 use crate::fault::{Fault, FaultKind};
-use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, RetryAsked, StopReason};
 use crate::measure::Unanswered;
+use crate::store::cannot_end;
 use crate::tracking::StatusTracker;
 use crate::user_log::USER_LOG;
 
@@ -31,6 +32,11 @@ impl Stopped {
             Self::Asked(StopReason::Draining) => Ok(Completion::Continue(QueueEnd::Head)),
             Self::Asked(StopReason::TimedOut) => Err(timed_out()),
             Self::Asked(reason) => Err(reason.error()),
+            // A queue job that failed would leave its row to one queue job after another.
+            Self::Fault(fault) if cannot_end(&fault) => {
+                let waits = (1..=9).map(|power| Duration::from_secs(1 << power));
+                Ok(Completion::Retry(RetryAsked::at_most(u32::MAX).after(waits)))
+            }
             Self::Fault(fault) => Err(JobError::from(fault)),
         }
     }

@@ -1,6 +1,9 @@
 //! The order of steps for the first look at a row and for beginning, ending and reviving an attempt, the same
 //! for every database.
 
+use std::error::Error;
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 
 use super::attempt::{self, Decision, EndStep, Tracked};
@@ -11,10 +14,61 @@ use super::sql::status_sql::StatusSql;
 use super::sql::status_tx::{NoteEnd, NoteStart, StatusTx};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
-use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason};
+use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
+
+/// The source of a fault where the database lets a row neither take the step nor end otherwise.
+#[derive(Debug)]
+struct Unendable(Fault);
+
+impl fmt::Display for Unendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Unendable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Whether a row can only wait: the database refuses every end of it, such as by a trigger on its status.
+#[must_use]
+pub fn cannot_end(fault: &Fault) -> bool {
+    fault.source().is_some_and(|cause| cause.is::<Unendable>())
+}
+
+/// The fault of a step of a row, after a try whether the row could fail instead.
+async fn judged<E: StatusSql>(database: &E, id: BackgroundJobId, fault: Fault) -> Fault {
+    if fault.kind() == FaultKind::Permanent && may_not_fail(database, id).await.unwrap_or(false) {
+        let text = format!("the database refuses every end of background job {id}");
+        return Fault::new(FaultKind::Permanent, text).because(Unendable(fault));
+    }
+    fault
+}
+
+/// Whether the database refuses to fail a row. What is tried is taken back.
+async fn may_not_fail<E: StatusSql>(database: &E, id: BackgroundJobId) -> Result<bool, Fault> {
+    let mut tx = StatusTx::begin(database, &format!("try to fail background job {id}")).await?;
+    let Some(Tracked { job, .. }) = tx.lock(id).await? else { return Ok(false) };
+    let step = if job.status == Status::Running { Move::Fail } else { Move::FailUnbegun };
+    if !step.allowed(job.status, job.note.pause_reason) {
+        return Ok(false);
+    }
+    let now = tx.now().await?;
+    let tried = tx.must_make(&RowMove { id, step, from: job.status, error: Some("a try"), now }).await;
+    Ok(tried.is_err_and(|fault| fault.kind() == FaultKind::Permanent))
+}
 
 /// Begins an attempt.
 pub(super) async fn begin<E: StatusSql>(database: &E, begin: &Begin) -> Result<Begun, Fault> {
+    match try_begin(database, begin).await {
+        Err(fault) => Err(judged(database, begin.id, fault).await),
+        begun => begun,
+    }
+}
+
+async fn try_begin<E: StatusSql>(database: &E, begin: &Begin) -> Result<Begun, Fault> {
     let mut tx =
         StatusTx::begin(database, &format!("begin an attempt of background job {}", begin.id)).await?;
     let Some(tracked) = tx.lock(begin.id).await? else {
@@ -117,7 +171,7 @@ impl Ending<'_> {
     }
 }
 
-/// Ends an attempt.
+/// Ends an attempt. One whose end is refused, as by a trigger, is not counted as one that died.
 pub(super) async fn end<E: StatusSql>(
     database: &E,
     id: BackgroundJobId,
@@ -132,9 +186,21 @@ pub(super) async fn end<E: StatusSql>(
         EndStep::Apply => {}
     }
     let ending = Ending { end, barren: None, now: tx.now().await? };
-    ending.carry_out(&mut tx, &tracked.job).await?;
-    tx.commit().await?;
-    Ok(true)
+    let ended = match ending.carry_out(&mut tx, &tracked.job).await {
+        Ok(()) => tx.commit().await,
+        Err(fault) => {
+            drop(tx);
+            Err(fault)
+        }
+    };
+    let Err(fault) = ended else { return Ok(true) };
+    if fault.kind() == FaultKind::Permanent {
+        let mut tx =
+            StatusTx::begin(database, &format!("note the attempt {attempt} of background job {id}")).await?;
+        tx.note_unended(id, attempt).await?;
+        tx.commit().await?;
+    }
+    Err(judged(database, id, fault).await)
 }
 
 /// Revives a row that the web application's stale rule has failed.

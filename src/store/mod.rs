@@ -27,6 +27,7 @@ mod trial;
 
 use std::sync::Arc;
 
+pub use attempt_steps::cannot_end;
 pub use background_jobs::{
     BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
     Watched,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseActFuture, Supervised, WrapFuture};
 use tokio::time::Instant;
 
-use super::journal::Journal;
+use super::journal::{Attempt, Journal};
 use super::tracker_messages::{
     AskPerson, BeginAttempt, EndedAttempt, FailUnbegun, Progressed, RequestJob, Revive, Waiting,
 };
@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Status};
-use crate::store::{BackgroundJobs, Begun, EndAttempt, Requested};
+use crate::store::{BackgroundJobs, Begun, EndAttempt, Requested, cannot_end};
 use crate::supervision::Turn;
 
 /// The actor that writes the rows.
@@ -57,7 +57,8 @@ impl Handler<BeginAttempt> for StatusTracker {
         let tracker = self.clone();
         Box::pin(
             async move {
-                let begun = tracker.counted("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
+                let begun = tracker.counted("begin an attempt", tracker.jobs.begin_attempt(&begin)).await;
+                let begun = tracker.or_waits(begun, (begin.id, 0)).await?;
                 failpoint::reach("status_tracker.begun");
                 if let Begun::Started(job) = &begun {
                     tracker.journal.adopt(job, Instant::now());
@@ -78,8 +79,9 @@ impl Handler<EndedAttempt> for StatusTracker {
         Box::pin(
             async move {
                 let EndedAttempt { id, attempt, end } = &ended;
-                let counted =
-                    tracker.within("end an attempt", tracker.jobs.end_attempt(*id, *attempt, end)).await?;
+                let ended = tracker.jobs.end_attempt(*id, *attempt, end);
+                let ended = tracker.within("end an attempt", ended).await;
+                let counted = tracker.or_waits(ended, (*id, *attempt)).await?;
                 failpoint::reach("status_tracker.ended");
                 // A row that waits for its continuation stays ours, and its heartbeat must continue.
                 if *end != EndAttempt::Continuation || !counted {
@@ -186,6 +188,19 @@ impl StatusTracker {
         answer: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         answer_in(self.counting_deadline, what, answer).await
+    }
+
+    /// Says why a row waits that cannot end; in the log only once, as far as the row itself says it.
+    async fn or_waits<T>(&self, step: Result<T, Fault>, of: Attempt) -> Result<T, Fault> {
+        let Some(fault) = step.as_ref().err().filter(|fault| cannot_end(fault)) else { return step };
+        let why = fault.chain();
+        let row = self.within("read a row that cannot end", self.jobs.get(of.0)).await.ok().flatten();
+        if !row.and_then(|row| row.last_error).is_some_and(|told| !told.is_empty() && why.starts_with(&told))
+        {
+            tracing::error!(background_job = %of.0, error = why, "a row cannot end; it waits until the database lets it");
+        }
+        self.journal.waiting(of, Some(why));
+        step
     }
 
     /// A heartbeat may have found the row failed and forgotten it; it is ours again.

@@ -97,3 +97,33 @@ async fn a_row_that_cannot_begin_fails_with_the_databases_words_and_gets_no_furt
     let ids: Vec<_> = ground.entries().await.into_iter().map(|entry| entry.id).collect();
     assert_eq!((ids, ground.live(7).await), (vec!["entry".to_owned()], 20));
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_end_waits_for_its_trigger_and_completes() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    ground
+        .run(
+            "create trigger notify before update on background_jobs when new.status in ('completed', 'failed')
+             begin select raise(abort, 'nobody can be notified'); end",
+        )
+        .await;
+    let often = ["INTERVAL", "GRACE"].map(|name| format!("TIKKUN_RESCUER__RECONCILE_{name}"));
+    let start = ground.service().set(&often[0], "1s").set(&often[1], "1s");
+    let mut service = start.set("TIKKUN_DELETION__MAX_BARREN_ATTEMPTS", "2").start().await;
+    let job = service.delete_all(7);
+    let waits = format!(
+        "select count(*) from tikkun_background_jobs n join background_jobs j on j.id = n.background_job_id
+         where j.id = {job} and j.status = 'running' and n.attempt >= 4 and j.last_error = n.waiting_for
+           and j.last_error like '%nobody can be notified%'"
+    );
+    let ready = async |_: &_| (ground.number(waits.as_str()).await == 1).then_some(());
+    service.until("a row that waits for its end in its fourth attempt", ready).await;
+    let entries = ground.entries().await;
+    assert_eq!((entries.len(), ground.live(7).await), (1, 0));
+    ground.run("drop trigger notify").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.last_error, row.succeeded), (None, 60));
+    assert_eq!(ground.entries().await.len(), 1);
+    ground.is_consistent().await;
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tikkun::fault::FaultKind;
 use tikkun::job::BackgroundJobId;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, Status};
-use tikkun::store::{Begin, Begun, EndAttempt, NotBegun, Pass, Person, PersonMove, Watched};
+use tikkun::store::{Begin, Begun, EndAttempt, NotBegun, Pass, Person, PersonMove, Watched, cannot_end};
 
 use super::rig::{Rig, TENANT};
 
@@ -395,4 +395,39 @@ pub async fn a_row_that_is_refused_hinders_no_other(rig: &Rig) {
     rig.raw.allow("update", "background_jobs").await;
     assert!(jobs.beat(&rows).await.unwrap().is_empty(), "it is ours all the time");
     assert_eq!(rig.number(&beating).await, 9);
+}
+
+/// A trigger that lets no row end, such as one that writes where this role may not.
+pub async fn an_attempt_whose_end_is_refused_has_not_died(rig: &Rig) {
+    rig.seed(3).await;
+    let id = rig.web_row().await;
+    rig.raw.refuse("update", "background_jobs", "new.status in ('completed', 'failed')").await;
+    for attempt in 1..=6 {
+        let job = rig.begin(id).await;
+        assert_eq!((job.note.attempt, job.note.barren_attempts), (attempt, 0));
+        for end in [EndAttempt::Completed, EndAttempt::Failed { error: "gone".into() }] {
+            let refused = rig.store.background_jobs.end_attempt(id, attempt, &end).await.unwrap_err();
+            assert!(refused.chain().contains("this row is sealed"), "{}", refused.chain());
+            assert!(cannot_end(&refused) && rig.get(id).await.status == Status::Running);
+        }
+    }
+    rig.raw.allow("update", "background_jobs").await;
+    assert!(rig.store.background_jobs.end_attempt(id, 6, &EndAttempt::Completed).await.unwrap());
+}
+
+pub async fn a_row_that_can_neither_begin_nor_fail_is_known_from_one_that_can_fail(rig: &Rig) {
+    let id = rig.web_row().await;
+    let begin = Begin {
+        id,
+        queue_job: "q1".into(),
+        entry_at: None,
+        stale_after: Duration::from_secs(120),
+        max_barren: 3,
+    };
+    let refused = async || rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
+    rig.raw.ignore("update", "background_jobs", "new.status = 'running'").await;
+    assert!(!cannot_end(&refused().await), "it may fail");
+    rig.raw.refuse("update", "background_jobs", "new.status <> old.status").await;
+    assert!(cannot_end(&refused().await));
+    assert_eq!(rig.get(id).await.status, Status::Queued);
 }

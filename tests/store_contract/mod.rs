@@ -83,6 +83,8 @@ macro_rules! contract {
                 a_receipt_that_its_mark_gives_to_another_tenant_alive_is_set_aside
             }
             attempts {
+                an_attempt_whose_end_is_refused_has_not_died
+                a_row_that_can_neither_begin_nor_fail_is_known_from_one_that_can_fail
                 a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it
                 a_queued_row_starts_once_and_is_covered
                 a_null_creation_time_counts_as_existing

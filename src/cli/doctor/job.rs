@@ -100,7 +100,7 @@ fn waiting(row: &BackgroundJob) -> Option<Finding> {
         (Severity::Warning, "waits"),
         format!("background job {}", row.id),
         format!("it waits: {what}"),
-        "bring that back; the job waits it out and goes on by itself",
+        "bring that back, or mend it; the job waits it out and goes on by itself",
     ))
 }
 

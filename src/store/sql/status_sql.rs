@@ -74,6 +74,11 @@ pub(super) const NOTE_END: &str = "
         barren_attempts = coalesce($5, barren_attempts), updated_at = $6, changed_by = coalesce($7, changed_by)
     where background_job_id = $1 and attempt = $2";
 
+/// Forgets where an attempt began that is over although the database refuses its end: it has not died.
+pub(super) const NOTE_UNENDED: &str = "
+    update tikkun_background_jobs set start_last_id = null, start_processed = null
+    where background_job_id = $1 and attempt = $2";
+
 /// Notes a revival; there is no second one before a successful batch.
 pub(super) const NOTE_REVIVED: &str = "
     update tikkun_background_jobs set revived = true, ended = null, pause_reason = null, updated_at = $2

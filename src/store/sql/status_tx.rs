@@ -1,12 +1,11 @@
-//! The transaction that changes a row's status: its statements, the row always before its note. Their order
-//! is in `attempt_steps` and `person_steps`.
+//! The transaction that changes a row's status: its statements, in the order of `attempt_steps` and `person_steps`.
 
 use chrono::{DateTime, Utc};
 
 use super::engine::{Connection as _, Engine, Sql, Value};
 use super::status_sql::{
-    ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNBEGUN, ONE,
-    OTHER_ACTIVE, StatusSql,
+    ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNBEGUN,
+    NOTE_UNENDED, ONE, OTHER_ACTIVE, StatusSql,
 };
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
@@ -160,6 +159,11 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(NOTE_END, &values).await
     }
 
+    /// Notes that an attempt is over although its end is refused.
+    pub async fn note_unended(&mut self, id: BackgroundJobId, attempt: u32) -> Result<(), Fault> {
+        self.run(NOTE_UNENDED, &[id.0.into(), attempt.into()]).await
+    }
+
     /// Notes a revival; there is no second one before a successful batch.
     pub async fn note_revived(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
         self.run(NOTE_REVIVED, &[id.0.into(), now.into()]).await
@@ -239,8 +243,7 @@ impl<E: StatusSql> StatusTx<E> {
         })
     }
 
-    /// The number of live receipts up to an id with such creation times, and the highest of them; without an
-    /// id, of all.
+    /// The number of live receipts up to an id, if there is one, with such creation times, and the highest of them.
     pub async fn covered(
         &mut self,
         tenant: BusinessId,
