@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::attempt::{is_newest, seen};
 use super::deletion::{
-    Change, DROPPED, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
+    Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken, UNLINKED,
     Unreferenced,
 };
 use super::outbox::Condemned;
@@ -113,7 +113,8 @@ impl Delete<'_> {
         if !self.passed_by(tx).await?.is_empty() {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
-        let Unreferenced { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts, &[]).await?;
+        let Unreferenced { condemnable, kept_for, withheld, shared } =
+            tx.needless(self.scope, receipts, &[]).await?;
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(receipts.len());
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
@@ -121,6 +122,9 @@ impl Delete<'_> {
         let attachments = condemnable.as_slice();
         batch.condemned =
             tx.change(self.scope, &Change { receipts, marked: &[], attachments, moved }).await?;
+        if !shared.is_empty() && !tx.strays(&[], &shared).await?.is_empty() {
+            return Err(StepFault::Refused(UNLINKED.to_owned()));
+        }
         batch.progress = progress;
         Ok(batch)
     }
@@ -128,7 +132,7 @@ impl Delete<'_> {
     /// Works step by step, and splits steps whose rows are refused. A receipt that cannot be marked stays
     /// live and keeps its attachments.
     async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
-        let before = tx.needless(self.scope, &self.taken.live, &[]).await?.condemnable;
+        let before = tx.needless(self.scope, &self.taken.live, &[]).await?;
         let mut marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
         let passed_by = self.passed_by(tx).await?;
         marked.refused.extend(passed_by.into_iter().map(|id| (id, LEFT_AS_IT_WAS.to_owned())));
@@ -138,12 +142,9 @@ impl Delete<'_> {
         if !batch.set_aside.is_empty() {
             tx.set_aside(self.scope, &batch.set_aside).await?;
         }
-        let Unreferenced { condemnable, kept_for, mut withheld } =
-            tx.needless(self.scope, &marked.changed, &before).await?;
-        let dropped = tx.missing(&before).await?;
-        if dropped > 0 {
-            withheld.insert(DROPPED.to_owned(), dropped);
-        }
+        let Unreferenced { condemnable, kept_for, mut withheld, .. } =
+            tx.needless(self.scope, &marked.changed, &before.condemnable).await?;
+        withheld.extend(tx.strays(&before.condemnable, &before.shared).await?);
         let gone = in_parts(tx, self.scope, Step::Condemn { of: &marked.changed }, &condemnable).await?;
         for reason in gone.refused.into_values() {
             *withheld.entry(reason).or_default() += 1;
@@ -189,9 +190,6 @@ impl Delete<'_> {
         Moved { cursor, progress, recovered: self.row.recovering }
     }
 }
-
-/// How many attachments stay, by reason.
-type Kept = BTreeMap<String, u32>;
 
 /// The attachments that the database withheld in all batches so far.
 fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<AttachmentsKept> {
@@ -374,9 +372,9 @@ mod tests {
             Ok(ids.to_vec())
         }
 
-        async fn missing(&mut self, _: &[i64]) -> Result<u32, Fault> {
+        async fn strays(&mut self, _: &[i64], _: &[i64]) -> Result<Kept, Fault> {
             self.note("count");
-            Ok(0)
+            Ok(Kept::new())
         }
 
         async fn change(&mut self, _: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {

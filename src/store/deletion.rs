@@ -25,6 +25,10 @@ pub(super) const LEFT_AS_IT_WAS: &str = "the database left it as it was without 
 pub(super) const DROPPED: &str = "the database dropped their rows by itself when their receipts were marked, such as by a \
     trigger on receipts, before the objects could be noted; `tikkun doctor` names what may do so";
 
+/// The reason why attachments stay that only later batches could delete, and that those cannot know.
+pub(super) const UNLINKED: &str = "others share their storage_path, and their pointers were gone once their receipts were marked, such as by a \
+    trigger on receipts, so that no later batch finds them; `tikkun doctor` names what may do so";
+
 /// The failure of a statement that changes rows.
 #[derive(Debug)]
 pub(super) enum StepFault {
@@ -114,10 +118,21 @@ pub(super) struct Taken {
 pub(super) struct Unreferenced {
     /// Attachments that may be deleted.
     pub(super) condemnable: Vec<i64>,
+    /// Others that nothing else needs, and that stay because further attachments of the tenant share their path.
+    pub(super) shared: Vec<i64>,
     /// Attachments that unknown tables refer to, counted by `table.column`.
-    pub(super) kept_for: BTreeMap<String, u32>,
+    pub(super) kept_for: Kept,
     /// Attachments that the database does not let us check or lock, counted by reason.
-    pub(super) withheld: BTreeMap<String, u32>,
+    pub(super) withheld: Kept,
+}
+
+/// How many attachments stay, by reason.
+pub(super) type Kept = BTreeMap<String, u32>;
+
+/// Those of which there are `missing` ones and `unlinked` ones.
+pub(super) fn strays(missing: i64, unlinked: i64) -> Kept {
+    let found = [(DROPPED, missing), (UNLINKED, unlinked)].into_iter().filter(|(_, count)| *count > 0);
+    found.map(|(reason, count)| (reason.to_owned(), u32::try_from(count).unwrap_or(u32::MAX))).collect()
 }
 
 /// The changes of one step.
@@ -179,8 +194,9 @@ pub(super) trait DeletionTx: Send + Sized {
     /// The `ids` that are live now.
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;
 
-    /// How many of these attachments do not exist now.
-    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault>;
+    /// Of the attachments that were found before the mark, those to `condemn` that do not exist now, and the `shared` ones
+    /// to which no receipt points.
+    async fn strays(&mut self, condemn: &[i64], shared: &[i64]) -> Result<Kept, Fault>;
 
     /// Changes rows, checks the result, and returns the objects that went to the outbox. If a single row is
     /// not as it should be, even without an error, the whole change is refused and the caller rolls it back.

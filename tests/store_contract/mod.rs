@@ -81,6 +81,8 @@ macro_rules! contract {
                 a_receipt_that_its_mark_takes_out_of_the_table_is_deleted
                 an_attachment_that_an_archive_of_receipts_refers_to_stays_and_is_reported
                 a_receipt_that_its_mark_gives_to_another_tenant_alive_is_set_aside
+                attachments_of_one_path_whose_pointers_a_trigger_clears_are_reported
+                attachments_of_one_path_whose_receipts_are_archived_are_reported
             }
             attempts {
                 an_attempt_whose_end_is_refused_has_not_died

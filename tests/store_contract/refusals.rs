@@ -376,3 +376,29 @@ pub async fn a_receipt_that_its_mark_gives_to_another_tenant_alive_is_set_aside(
     let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
 }
+
+/// Attachments 1 and 20 share a path, their receipts are deleted in different batches, and each mark takes the pointer
+/// away: no batch can know the other's.
+async fn the_two_that_share_a_path_are_reported(rig: &Rig) {
+    rig.run("update attachments set storage_path = '789/receipt_source/2026/01/1.pdf' where id = 20").await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 10).await;
+    assert_eq!(batches.iter().map(|batch| batch.deleted).sum::<u32>(), 20);
+    assert_eq!((keys(&batches).len(), rig.attachments().await), (18, vec![1, 20]));
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert!(kept.count == 2 && kept.reason.contains("share their storage_path"), "{kept:?}");
+}
+
+pub async fn attachments_of_one_path_whose_pointers_a_trigger_clears_are_reported(rig: &Rig) {
+    rig.seed(20).await;
+    let unlink = "update receipts set attachment_id = null where id = new.id";
+    rig.raw.after("update", "receipts", "new.is_deleted and new.attachment_id is not null", unlink).await;
+    the_two_that_share_a_path_are_reported(rig).await;
+}
+
+pub async fn attachments_of_one_path_whose_receipts_are_archived_are_reported(rig: &Rig) {
+    rig.seed(20).await;
+    rig.run("create table receipts_archive as select * from receipts where 1 = 0").await;
+    archive_what_is_marked(rig, "*").await;
+    the_two_that_share_a_path_are_reported(rig).await;
+}

@@ -160,10 +160,14 @@ pub(super) const STILL_LIVE: &str = "
     where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is not true
     order by id";
 
-/// How many attachments of a list do not exist now.
-pub(super) const MISSING: &str = "
-    select count(*) from unnest($1::bigint[]) as one (id)
-    where not exists (select 1 from attachments a where a.id = one.id)";
+/// How many attachments of a list do not exist now, and to how many of another list that do no receipt points.
+pub(super) const STRAYS: &str = "
+    select (select count(*) from unnest($1::bigint[]) as one (id)
+            where not exists (select 1 from attachments a where a.id = one.id)),
+           (select count(*) from attachments a
+            where a.id = any((select $2::bigint[])::bigint[])
+              and not exists (select 1 from receipts r where r.attachment_id = a.id)
+              and not exists (select 1 from receipts r where r.preview_attachment_id = a.id))";
 
 /// Marks live receipts of the tenant, whatever the list contains.
 pub(super) const MARK: &str = "

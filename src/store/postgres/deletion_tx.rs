@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    CHANGE, CHANGE_CANCELLED, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, NOT_SHOWN, NOT_TO_BE_LOCKED,
-    SET_ASIDE, STANDING, STILL_LIVE, TAKE, UNLINK, WRITE_OUTBOX,
+    CHANGE, CHANGE_CANCELLED, DROP_ATTACHMENTS, LOCK_JOB, MARK, NOT_SHOWN, NOT_TO_BE_LOCKED, SET_ASIDE,
+    STANDING, STILL_LIVE, STRAYS, TAKE, UNLINK, WRITE_OUTBOX,
 };
 use super::engine::bound;
 use super::fault::{BoundAnew, During, is_outgrown, refused_or_fault};
@@ -29,8 +29,8 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
-    Unreferenced,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault,
+    Taken, Unreferenced, strays,
 };
 use crate::store::row::Cells as _;
 use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
@@ -131,10 +131,10 @@ impl DeletionTx for PostgresDeletionTx {
         query.fetch_all(&mut *self.tx).await.during("look at receipts that could not be locked")
     }
 
-    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault> {
-        let count = scalar(MISSING).bind(attachments);
-        let count: i64 = count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    async fn strays(&mut self, condemn: &[i64], shared: &[i64]) -> Result<Kept, Fault> {
+        let counts = tuples(STRAYS).bind(condemn).bind(shared).fetch_one(&mut *self.tx).await;
+        let (missing, unlinked) = counts.during("look for attachments of a batch")?;
+        Ok(strays(missing, unlinked))
     }
 
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {

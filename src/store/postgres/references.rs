@@ -36,9 +36,10 @@ pub(super) struct References<'a> {
 
 /// The result of one query: the attachments that nothing live needs; those of the rest that a reference
 /// keeps, and by which; the foreign keys now; all deleted receipts beyond the batch that point to one of the
-/// attachments; the attachments that share a path with one of them, and are deleted with it or keep it;
-/// whether row security hides rows, and the policies that bind us now.
-type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool, String);
+/// attachments; the attachments that share a path with one of them, and are deleted with it or keep it; those
+/// that nothing needs but others of the tenant that share their path; whether row security hides rows, and the policies
+/// that bind us now.
+type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, Vec<i64>, bool, String);
 
 /// A foreign key to attachments.
 struct Reference {
@@ -90,7 +91,7 @@ impl ReferenceCache {
             let look = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(batch.named);
             let look = look.bind(batch.tenant.0).bind(&held).bind(batch.gone).bind(batch.earlier);
             let seen: Result<Seen, _> = look.fetch_one(&mut **tx).await;
-            let (free, kept, references, fingerprint, dead, sharing, hidden, bound_by) =
+            let (free, kept, references, fingerprint, dead, sharing, mut shared, hidden, bound_by) =
                 seen.map_err(|error| self.unseen(error))?;
             if bound_by != batch.bound_by {
                 return Err(Fault::new(FaultKind::Retryable, LOOK).because(BoundAnew));
@@ -113,7 +114,8 @@ impl ReferenceCache {
                     ..Unreferenced::default()
                 });
             } else {
-                let mut found = Unreferenced { condemnable: free, ..Unreferenced::default() };
+                shared.retain(|id| batch.held.contains(id));
+                let mut found = Unreferenced { condemnable: free, shared, ..Unreferenced::default() };
                 let ours = kept.into_iter().zip(references).filter(|(id, _)| batch.held.contains(id));
                 ours.for_each(|(_, reference)| *found.kept_for.entry(reference).or_default() += 1);
                 return Ok(found);
@@ -155,10 +157,12 @@ impl ReferenceCache {
 
 fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
     let (ties, others) = apart(references);
-    let (kept, broken, looked) = (kept(&others), first_broken(), before_ties(&ties));
-    Queries {
-        fingerprint,
-        candidates: format!(
+    let (kept, looked) = (kept(&others), before_ties(&ties));
+    Queries { fingerprint, candidates: candidates(&ties, &kept, looked), plan: plan(&ties, &kept, looked) }
+}
+
+fn candidates(ties: &[Tie], kept: &str, looked: &str) -> String {
+    format!(
             "
     with recursive gone as materialized (select unnest($3::bigint[]) as id), earlier as materialized (select unnest($4::bigint[]) as id),
     held as materialized (
@@ -178,21 +182,27 @@ fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
         select a.id, coalesce(a.storage_path, '') as path, {kept} as reference
         from attachments a
         where a.id = any((select $2::bigint[])::bigint[]) and {}){},
-    free as materialized (select id, path from looked where reference is null)
-    select array(select id::bigint from free
-                 where path not in (select path from sharing where id not in (select id from free)) order by id),
+    free as materialized (select id, path from looked where reference is null),
+    kept as materialized (select path, ours from sharing where id not in (select id from free))
+    select array(select id::bigint from free where path not in (select path from kept) order by id),
            array(select id::bigint from looked where reference is not null order by id),
            array(select reference from looked where reference is not null order by id),
            ({FINGERPRINT}),
            array(select distinct id::bigint from pointing where is_deleted is true order by 1),
            array(select id::bigint from sharing
                  where ours and id not in (select id from held) order by 1),
+           array(select id::bigint from free
+                 where path in (select path from kept) and path not in (select path from kept where ours is not true)),
            ({HIDES}), ({BOUND_BY})",
             all_hold("pointing"),
-            heeded(&ties, "", "reference is null")
-        ),
-        plan: format!(
-            "
+            heeded(ties, "", "reference is null")
+        )
+}
+
+fn plan(ties: &[Tie], kept: &str, looked: &str) -> String {
+    let broken = first_broken();
+    format!(
+        "
     with recursive pointed as materialized (
              select attachment_id as id from receipts
              where business_id = $1 and is_deleted is not true and attachment_id is not null
@@ -211,9 +221,8 @@ fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
                     {broken} as broken, {kept} as reference
              from (select id, true as asked from pointed union all select id, false from sharing) w
              join attachments a on a.id = w.id){},{SUMS}",
-            heeded(&ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
-        ),
-    }
+        heeded(ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
+    )
 }
 
 /// Those from one attachment to another, and the others.

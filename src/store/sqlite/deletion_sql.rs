@@ -63,9 +63,13 @@ pub(super) const LEFT: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
     where r.is_deleted is not true";
 
-/// How many attachments of a list do not exist now.
-pub(super) const MISSING: &str =
-    "select count(*) from json_each(?1) one where one.value not in (select id from attachments)";
+/// How many attachments of a list do not exist now, and to how many of another list that do no receipt points.
+pub(super) const STRAYS: &str = "
+    select (select count(*) from json_each(?1) one where one.value not in (select id from attachments)),
+           (select count(*) from json_each(?2) one
+            where one.value in (select id from attachments)
+              and not exists (select 1 from receipts r where r.attachment_id = one.value)
+              and not exists (select 1 from receipts r where r.preview_attachment_id = one.value))";
 
 /// How many attachments of a list a live receipt points to: a trigger may have linked one.
 pub(super) const LINKED: &str = "

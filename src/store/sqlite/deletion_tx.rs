@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    DROP_ATTACHMENTS, LEFT, LINKED, LOCK_JOB, MARK, MISSING, MOVED, SET_ASIDE, STILL_LIVE, TAKE, THERE,
+    DROP_ATTACHMENTS, LEFT, LINKED, LOCK_JOB, MARK, MOVED, SET_ASIDE, STILL_LIVE, STRAYS, TAKE, THERE,
     WRITE_OUTBOX,
 };
 use super::fault::{During, refused_or_fault};
@@ -19,8 +19,8 @@ use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::sqlite::Transaction;
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
-    Unreferenced,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault,
+    Taken, Unreferenced, strays,
 };
 use crate::store::row::Cells as _;
 use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
@@ -82,16 +82,18 @@ impl DeletionTx for SqliteDeletionTx {
             return Ok(Unreferenced::default());
         }
         let queries = self.database.references.queries(&mut self.tx, self.schema_version).await?;
-        let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
-            .bind(scope.business_id.0)
-            .bind(list::json(gone)?)
-            .bind(list::json(earlier)?)
-            .fetch_all(&mut *self.tx)
-            .await
-            .during("find the attachments of a batch")?;
+        let rows: Vec<(i64, Option<String>, bool)> =
+            sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
+                .bind(scope.business_id.0)
+                .bind(list::json(gone)?)
+                .bind(list::json(earlier)?)
+                .fetch_all(&mut *self.tx)
+                .await
+                .during("find the attachments of a batch")?;
         let mut found = Unreferenced::default();
-        for (id, kept) in rows {
+        for (id, kept, shared) in rows {
             match kept {
+                None if shared => found.shared.push(id),
                 None => found.condemnable.push(id),
                 Some(reference) => *found.kept_for.entry(reference).or_default() += 1,
             }
@@ -105,9 +107,11 @@ impl DeletionTx for SqliteDeletionTx {
         live.iter().map(|row| row.needed("id")).collect()
     }
 
-    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault> {
-        let count = sqlx::query_scalar(MISSING).bind(list::json(attachments)?);
-        count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")
+    async fn strays(&mut self, condemn: &[i64], shared: &[i64]) -> Result<Kept, Fault> {
+        let counts = sqlx::query_as(STRAYS).bind(list::json(condemn)?).bind(list::json(shared)?);
+        let counts = counts.fetch_one(&mut *self.tx).await;
+        let (missing, unlinked) = counts.during("look for attachments of a batch")?;
+        Ok(strays(missing, unlinked))
     }
 
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
@@ -239,9 +243,10 @@ mod tests {
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be scanned completely: the batch itself, never a table.
-    const SMALL: [&str; 15] = [
+    const SMALL: [&str; 16] = [
         "CONSTANT",
         "earlier",
+        "kept",
         "json_each",
         "one",
         "gone",
@@ -278,7 +283,7 @@ mod tests {
             MARK,
             STILL_LIVE,
             LEFT,
-            MISSING,
+            STRAYS,
             LINKED,
             THERE,
             &queries.candidates,

@@ -68,7 +68,7 @@ impl From<Listed> for Reference {
 /// The queries that respect foreign keys.
 pub(super) struct Queries {
     /// The attachments of a batch that no live receipt needs, each with the name of a reference that keeps
-    /// it.
+    /// it, and with whether others of the tenant do that share its path.
     pub(super) candidates: String,
     /// The same for all receipts of a tenant, as sums: attachments, objects and bytes by the first condition
     /// that does not hold and by reference.
@@ -111,17 +111,20 @@ fn queries(references: Vec<Reference>) -> Queries {
     paths(path) as materialized (
         select distinct a.storage_path from pointed cross join attachments a on a.id = pointed.id
         where a.storage_path <> ''),
-    sharing(id, path) as materialized (
-        select o.id, o.storage_path from paths cross join attachments o on o.storage_path = paths.path),
+    sharing(id, path, ours) as materialized (
+        select o.id, o.storage_path, +o.business_id = ?1 and o.purpose in ('receipt_source', 'receipt_preview')
+        from paths cross join attachments o on o.storage_path = paths.path),
     wanted(id) as materialized (select id from pointed union select id from sharing),
     {looked}(id, path, reference) as materialized (
         select a.id, coalesce(a.storage_path, ''), {kept}
         from wanted cross join attachments a on a.id = wanted.id
         where {}){},
-    free(id) as materialized (select id from looked where reference is null)
-    select id, reference from looked
+    free(id) as materialized (select id from looked where reference is null),
+    kept(path, ours) as materialized (select path, ours from sharing where id not in (select id from free))
+    select id, reference, path in (select path from kept) as shared from looked
     where case when reference is not null then id in (select id from pointed)
-          else path not in (select path from sharing where id not in (select id from free)) end
+          else path not in (select path from kept)
+               or (id in (select id from pointed) and path not in (select path from kept where ours is not true)) end
     order by id",
             pointed(OF_BATCH, OF_EARLIER),
             all_hold("receipts"),
