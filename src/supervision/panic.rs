@@ -13,6 +13,7 @@ use std::sync::Once;
 use std::thread;
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 /// The text and place of a panic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,7 +49,7 @@ thread_local! {
 /// # Errors
 /// The panic.
 pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut net = Net(Some(Box::pin(future)));
+    let mut net = Net(Some(Box::pin(future)), Handle::try_current().ok());
     let end = poll_fn(|cx| match &mut net.0 {
         Some(running) => match catch(|| running.as_mut().poll(cx)) {
             Ok(poll) => poll.map(Ok),
@@ -61,13 +62,19 @@ pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
     end.and_then(|output| dropped.map(|()| output))
 }
 
-/// Catches panics in the destructor of an unfinished future.
-struct Net<F>(Option<Pin<Box<F>>>);
+/// Catches panics in the destructor of an unfinished future. An event loop that ends drops what it still has outside of
+/// itself, where a pool's connection cannot be given back; so it is entered again.
+struct Net<F>(Option<Pin<Box<F>>>, Option<Handle>);
 
 impl<F> Drop for Net<F> {
     fn drop(&mut self) {
+        let runtime = self.1.take();
+        let within = |future| {
+            let _context = runtime.as_ref().map(Handle::enter);
+            drop(future);
+        };
         if let Some(future) = self.0.take()
-            && let Err(panic) = catch(|| drop(future))
+            && let Err(panic) = catch(|| within(future))
         {
             tracing::error!(%panic, "code that was dropped before its end panicked in a destructor");
         }
@@ -179,6 +186,27 @@ mod tests {
             std::future::pending::<()>().await;
         });
         assert!(tokio::time::timeout(std::time::Duration::ZERO, endless).await.is_err());
+    }
+
+    #[test]
+    fn what_is_left_when_the_event_loop_ends_is_dropped_within_it() {
+        struct Connection(std::sync::mpsc::Sender<bool>);
+        impl Drop for Connection {
+            fn drop(&mut self) {
+                self.0.send(Handle::try_current().is_ok()).unwrap();
+            }
+        }
+        let (sender, dropped) = std::sync::mpsc::channel();
+        let system = actix_rt::System::new();
+        system.block_on(async {
+            actix_rt::spawn(catch_panic(async {
+                let _held = Connection(sender);
+                std::future::pending::<()>().await;
+            }));
+            tokio::task::yield_now().await;
+        });
+        drop(system);
+        assert_eq!(dropped.recv(), Ok(true));
     }
 
     #[test]
