@@ -22,13 +22,14 @@ def queued(options, redis):
     try:
         service = Service(ground)
         drain(ground, service, 2_000)
-        small = [drain(ground, service, SMALL)[0] for _ in range(ROUNDS)]
+        drains = [drain(ground, service, SMALL) for _ in range(ROUNDS)]
+        small, before = [one[0] for one in drains], [statistics.median(costs) for costs in zip(*(one[2] for one in drains))]
         say(f"{SMALL:,} jobs: {min(small):,.0f} to {max(small):,.0f} jobs/s")
-        own, before = service.memory(), kept(ground)
+        own, empty = service.memory(), kept(ground)
         each_queue(service, ground.queues, "pause")
         ground.loaded("fill", "--good", jobs)
-        held, waiting = kept(ground) - before, service.memory()
-        whole, parts = emptied(ground, service, jobs)
+        held, waiting = kept(ground) - empty, service.memory()
+        whole, parts, costs = emptied(ground, service, jobs)
         ratio = whole / statistics.median(small)
         say(f"{jobs:,} jobs: {whole:,.0f} jobs/s, by tenth {', '.join(f'{part:,.0f}' for part in parts)}")
         return [
@@ -38,9 +39,14 @@ def queued(options, redis):
                  f"{statistics.median(small):,.0f} jobs/s ({min(small):,.0f} to {max(small):,.0f})"),
             Line(f"drain of {jobs:,}", f"{whole:,.0f} jobs/s; first tenth {parts[0]:,.0f}, last {parts[-1]:,.0f}"),
             Line(f"… against that of {SMALL:,}", f"× {ratio:.2f}", "≥ × 0.90", ratio >= 0.9),
+            Line("processor time a job", words(before, redis) + f" of {SMALL:,}; " + words(costs, redis) + f" of {jobs:,}"),
         ]
     finally:
         end(service, ground)
+
+
+def words(costs, redis):
+    return f"{costs[0]:.0f} µs" + (f" and {costs[1]:.0f} µs of Redis" if redis else "")
 
 
 def end(service, ground):
