@@ -225,15 +225,10 @@ impl<E: StatusSql> StatusTx<E> {
 
     /// What the creation times of the tenant's live receipts with these ids show.
     pub async fn seen(&mut self, tenant: BusinessId, ids: Ids, reading: &Reading) -> Result<Seen, Fault> {
-        let values = [
-            tenant.0.into(),
-            (*ids.end()).into(),
-            reading.after.into(),
-            reading.clock_until.into(),
-            reading.possible.into(),
-            (*ids.start()).into(),
-        ];
-        let seen = self.tx.one(E::SEEN, &values, &self.what).await?;
+        let (tenant, from, to) = (tenant.0.into(), (*ids.start()).into(), (*ids.end()).into());
+        let Reading { after, clock_until, possible, .. } = *reading;
+        let (after, until, possible) = (after.into(), clock_until.into(), possible.into());
+        let seen = self.tx.one(E::SEEN, &[tenant, to, after, until, possible, from], &self.what).await?;
         Ok(Seen {
             live: seen.needed("live")?,
             first_after: seen.number("first_after")?,

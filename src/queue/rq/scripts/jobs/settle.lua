@@ -1,7 +1,7 @@
 -- Settles deliveries, each only if its execution holds the job. ARGV[first…last]: for each its job, its execution,
 -- its end as JSON, and the text of its outcome, which may be any bytes, with the new values of the end's
--- `changed_bytes` behind it. Answers 1 if it counts, else 0; if the delivery is over, 2 if it ended in this way, and 3 if that job is gone, so that this is unknown. At last
--- 1 if dependents are left for further steps, else 0.
+-- `changed_bytes` behind it. Answers 1 if it counts, else 0; if the delivery is over, 2 if it ended in this way, and
+-- 3 if that job is gone, so that this is unknown. At last 1 if dependents are left for further steps, else 0.
 local function settle(first, last)
   local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('executions', '')
   local RESULTS, WORKER = key('results', ''), key('worker', '')
