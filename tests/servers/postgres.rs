@@ -263,6 +263,14 @@ pub fn settings(url: &str, place: &str) -> PostgresSettings {
     }
 }
 
+/// The version of the server that is started.
+pub fn version() -> String {
+    let told =
+        Command::new(programs().join("postgres")).arg("--version").output().expect("postgres is installed");
+    let told = String::from_utf8(told.stdout).unwrap();
+    told.split_whitespace().nth(2).expect("its version").to_owned()
+}
+
 /// The newest version's programs.
 fn programs() -> PathBuf {
     let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();

@@ -187,6 +187,13 @@ impl Redis {
     }
 }
 
+/// The version of the `redis-server` that is started.
+pub fn version() -> String {
+    let told = Command::new("redis-server").arg("--version").output().expect("redis-server is installed");
+    let told = String::from_utf8(told.stdout).unwrap();
+    told.split_whitespace().find_map(|word| word.strip_prefix("v=")).expect("its version").to_owned()
+}
+
 fn spawn(
     folder: &TempDir,
     port: u16,

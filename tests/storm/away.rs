@@ -12,7 +12,7 @@ use super::line::Condition;
 use super::load::Load;
 use super::place::Place;
 use super::trouble::locks;
-use super::{Plan, postgres_server};
+use super::{Plan, postgres_server, report};
 use crate::lost_redis::place::size;
 use crate::torture::figures::{Figures, seconds, writes_report};
 
@@ -45,7 +45,8 @@ async fn database_that_is_away_for_minutes_costs_only_the_time() {
     place.lines.postgres.becomes(Condition::Well);
     let (recovery, accounts) = recovers(&plan, &place, &load, &fleet).await;
     fleet.leave().await;
-    let figures = Figures(vec![
+    let mut figures = report::engines();
+    figures.extend([
         ("away_seconds", "seconds without the database", json!(away().as_secs())),
         ("recovery_s", "seconds from its return until every process was well", json!(seconds(recovery))),
         ("marked_failed", "deletions that the web application marked as failed meanwhile", json!(marked)),
@@ -54,6 +55,7 @@ async fn database_that_is_away_for_minutes_costs_only_the_time() {
         ("failed", "… failed", json!(accounts.deletions["failed"])),
         ("actor_restarts", "actors that were restarted", json!(fleet.restarts())),
     ]);
+    let figures = Figures(figures);
     println!("{}", figures.table());
     if writes_report() {
         figures.write(HEADING, TEXT);

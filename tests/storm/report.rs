@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::fleet::{Fleet, Footprint};
 use super::{Plan, Run};
+use crate::servers::{postgres, redis};
 use crate::torture::figures::{Figure, Figures, Spread, seconds};
 
 /// Its heading in `TORTURE.md`.
@@ -30,6 +31,14 @@ pub fn text(fleet: &Fleet<'_>) -> String {
     text
 }
 
+/// The servers that were asked.
+pub fn engines() -> Vec<Figure> {
+    vec![
+        ("redis", "Redis", json!(redis::version())),
+        ("postgresql", "PostgreSQL", json!(postgres::version())),
+    ]
+}
+
 pub fn figures(plan: &Plan, fleet: &Fleet<'_>, run: &Run) -> Figures {
     let Run { accounts, before, after, aftermath, .. } = run;
     let effect = |name: &str| accounts.effects.get(name).copied().unwrap_or_default();
@@ -39,11 +48,11 @@ pub fn figures(plan: &Plan, fleet: &Fleet<'_>, run: &Run) -> Figures {
     let descriptors = |footprint: &Footprint| footprint.descriptors as u64;
     let plain =
         accounts.finished + accounts.failed + accounts.wrong.len() + accounts.lost.len() + accounts.wiped;
-    let mut figures = vec![
-        ("version", "version", json!(env!("CARGO_PKG_VERSION"))),
+    let mut figures = engines();
+    figures.extend([
         ("seed", "seed", json!(plan.seed)),
         ("storm_seconds", "seconds of storm", json!(plan.span.as_secs())),
-    ];
+    ]);
     figures.extend(recoveries(fleet));
     figures.extend([
         ("actor_restarts", "actors that were restarted", json!(fleet.restarts())),

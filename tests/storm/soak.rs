@@ -180,12 +180,13 @@ impl<'a> Soak<'a> {
         let most = |of: fn(&Footprint) -> u64| {
             footprints.iter().filter_map(|all| all.iter().map(of).max()).collect::<Vec<_>>()
         };
-        let mut figures = vec![
+        let mut figures = report::engines();
+        figures.extend([
             ("soak_seconds", "seconds", json!(self.span.as_secs())),
             ("rate", "jobs put in each second", json!(self.rate)),
             ("ended", "jobs that ended as they should", json!(*self.ended.lock())),
             ("lost", "… lost, or ended in another way", json!(self.wrong.lock().len())),
-        ];
+        ]);
         figures.extend(report::recoveries(fleet));
         let mib = most(|one| one.resident_kib / 1024);
         figures.push(("mib", "resident MiB of a process, at most, after each tenth of the time", json!(mib)));

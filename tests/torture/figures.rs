@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Its name for machines, its words, its value.
 pub type Figure = (&'static str, &'static str, Value);
@@ -17,8 +18,15 @@ impl Figures {
         ["| | |".to_owned(), "|---|---|".to_owned()].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
     }
 
-    /// Writes the part of `TORTURE.md` under this heading anew, and leaves the others.
-    pub fn write(&self, heading: &str, text: &str) {
+    /// Writes the part of `TORTURE.md` under this heading anew, with the commit that ran, and leaves the others.
+    pub fn write(self, heading: &str, text: &str) {
+        let version = ("version", "version", json!(env!("CARGO_PKG_VERSION")));
+        let mut with_commit = vec![version, ("commit", "commit", json!(commit()))];
+        with_commit.extend(self.0);
+        Self(with_commit).write_part(heading, text);
+    }
+
+    fn write_part(&self, heading: &str, text: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("TORTURE.md");
         let all: Map<_, _> =
             self.0.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
@@ -33,6 +41,19 @@ impl Figures {
         parts[place] = part.trim_start_matches("## ").trim_end().to_owned() + "\n";
         fs::write(path, parts.join("\n## ")).unwrap();
     }
+}
+
+/// The commit that is checked out, and whether the tree differs from it: the report itself may, its parts are
+/// written one after the other.
+fn commit() -> String {
+    let git = |words: &[&str]| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        Command::new("git").args(words).current_dir(root).output().expect("git tells the commit")
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"]);
+    let head = String::from_utf8(head.stdout).unwrap();
+    let unchanged = git(&["diff", "--quiet", "HEAD", "--", ".", ":!TORTURE.md"]).status.success();
+    format!("{}{}", head.trim(), if unchanged { "" } else { ", with changes" })
 }
 
 /// Times of one kind, in seconds.

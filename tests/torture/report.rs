@@ -34,7 +34,6 @@ pub fn figures(
     let plain = Spread::of(&rescues.plain_again.lock());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     Figures(vec![
-        ("version", "version", json!(env!("CARGO_PKG_VERSION"))),
         ("cores", "cores", json!(cores)),
         ("seed", "seed", json!(plan.seed)),
         ("processes", "processes on one folder", json!(plan.processes)),
