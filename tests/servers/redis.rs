@@ -93,6 +93,8 @@ impl Redis {
     /// It has to save and cannot, because a folder stands where its file belongs; so it refuses writes until it need not.
     #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that breaks a server")]
     pub fn cannot_save(&self) {
+        // What was saved in the background meanwhile.
+        let _ = std::fs::remove_file(self.snapshot());
         std::fs::create_dir(self.snapshot()).unwrap();
         self.ask(&["CONFIG", "SET", "save", "3600 1"]);
         let began = Instant::now();
