@@ -10,7 +10,7 @@ use tikkun::job::{NewJob, Retries};
 use super::ground::Tenant;
 use super::place::{Place, QUEUES, sleep};
 use super::process::{Process, Start};
-use super::registers::{Seen, look};
+use super::registers::{self, Seen};
 
 /// The promise: so long after its process was killed a job is dealt with by its policy.
 const PROMISED: Duration = Duration::from_secs(30);
@@ -102,11 +102,10 @@ impl<'a> Fleet<'a> {
         for number in 1..=plan.tenants() {
             rest.push(place.ground.tenant(10 * number, RECEIPTS).await);
         }
-        let client = redis::Client::open(place.redis.url()).unwrap();
         Self {
             plan,
             place,
-            connection: client.get_multiplexed_async_connection().await.unwrap(),
+            connection: registers::connect(&place.redis.url()).await,
             workers: (0..processes).map(|_| start.spawn()).collect(),
             start,
             victims: Vec::new(),
@@ -152,7 +151,7 @@ impl<'a> Fleet<'a> {
 
     /// Looks at everything: no job is in no list, and what a killed process held is dealt with in time.
     pub async fn look(&mut self) -> Seen {
-        let seen = look(&mut self.connection, &self.jobs).await;
+        let seen = registers::look(&mut self.connection, &self.jobs).await;
         self.looks += 1;
         assert!(seen.astray.is_empty(), "not in exactly one list: {:#?}", seen.astray);
         let longest = &mut self.longest;

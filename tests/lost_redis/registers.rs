@@ -1,7 +1,9 @@
 //! The place of every job, read in one snapshot so that none can be missed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 /// For each of the first ARGV[1] jobs that the tests have put in: its status, and in how many lists it is. With them the
@@ -29,6 +31,13 @@ for i = 1, #ARGV do
 end
 return { nowhere, redis.call('HGETALL', 'rq:tikkun:deliveries'), redis.call('HGETALL', 'rq:tikkun:processes') }
 ";
+
+/// A connection for looks. One at some hundred thousand jobs takes longer than an answer usually may.
+pub async fn connect(url: &str) -> MultiplexedConnection {
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_mins(1)));
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
+}
 
 /// One look.
 pub struct Seen {

@@ -13,7 +13,7 @@ use super::fleet::Fleet;
 use super::ground::Ground;
 use super::load::Load;
 use super::place::Place;
-use crate::lost_redis::registers::look;
+use crate::lost_redis::registers;
 use crate::torture::load::ending;
 
 const LOOK: Duration = Duration::from_millis(200);
@@ -156,9 +156,7 @@ impl Accounts {
         let entries = load.plain.iter().map(|job| &job.id).chain(&carriers);
         let ids: Vec<_> = entries.filter(|id| !load.was_wiped(id)).map(ToString::to_string).collect();
         let url = place.redis.lock().url();
-        let client = redis::Client::open(url).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let seen = look(&mut connection, &ids).await;
+        let seen = registers::look(&mut registers::connect(&url).await, &ids).await;
         let statuses = ["queued", "running", "paused", "completed", "failed", "cancelled"];
         let mut deletions = BTreeMap::new();
         for status in statuses {

@@ -59,11 +59,18 @@ async fn found_without(check: &'static str, plan: Plan) -> String {
 
 #[tokio::test]
 async fn torture_notices_ends_that_count_although_the_job_was_taken() {
-    // An end is late when a process was frozen.
-    let plan =
-        Plan { kills_a_freeze: 1, fire: Duration::from_secs(32), plain_jobs: 4_500, ..Plan::short(SEED) };
-    let found = found_without("check.settlement=return", plan).await;
-    assert!(found.contains("more than once: job ended"), "{found}");
+    // An end is late when a process was frozen. It comes only where a job ends before its process has noticed that its
+    // lease is gone, so that one run may have none.
+    let mut found = String::new();
+    for seed in SEED..SEED + 4 {
+        let plan =
+            Plan { kills_a_freeze: 1, fire: Duration::from_secs(32), plain_jobs: 4_500, ..Plan::short(seed) };
+        found = found_without("check.settlement=return", plan).await;
+        if found.contains("more than once: job ended") {
+            return;
+        }
+    }
+    panic!("no run had an end that counted twice; the last one found: {found}");
 }
 
 #[tokio::test]

@@ -28,10 +28,10 @@ from rq.serializers import JSONSerializer
 
 HERE = Path(__file__).resolve().parent
 # Only a failing scenario waits so long.
-PATIENCE = 20
+PATIENCE = 60
 LOOK = 0.02
 # The same for all of them.
-WHOLE = 400
+WHOLE = 1200
 # Keys that live longer than a scenario, since the worker does.
 LASTING = ("rq:worker:", "rq:workers", "rq:tikkun:", "rq:scheduler", "rq:clean", "rq:queues")
 WORKERS = {
