@@ -166,7 +166,8 @@ impl Value for String {
 
 /// Items are trimmed; empty ones are dropped.
 impl Value for Vec<String> {
-    const EXPECTED: &'static str = "a list of names without commas";
+    const EXPECTED: &'static str =
+        "a list of names without commas: `[\"a\", \"b\"]` in a file, `a,b` elsewhere";
 
     fn from_text(text: &str) -> Option<Self> {
         Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())

@@ -271,7 +271,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_was_expected() {
         ("SERVICE_ROLE", "boss", "`service.role` is `boss` (from env SERVICE_ROLE), expected `worker`, `scheduler`, `api` or `all`".into()),
         ("LOG_LEVEL", "LOUD", "`log.level` is `LOUD` (from env LOG_LEVEL), expected `debug`, `info`, `warning`, `error`, `critical` or `trace`".into()),
         ("STRICT_SCHEMA_CHECK", "maybe", "`store.strict_schema` is `maybe` (from env STRICT_SCHEMA_CHECK), expected `true` or `false` (or `1` or `0`)".into()),
-        ("RQ_QUEUES", " , ", "`worker.queues` is ` , ` (from env RQ_QUEUES), expected at least one queue name, separated by commas".into()),
+        ("RQ_QUEUES", " , ", "`worker.queues` is ` , ` (from env RQ_QUEUES), expected at least one queue name: `[\"high\", \"low\"]` in a file, `high,low` elsewhere".into()),
         ("TIKKUN_WORKER__SLOTS", "0", "`worker.slots` is `0` (from env TIKKUN_WORKER__SLOTS), expected a whole number from 1 to 1024".into()),
         ("TIKKUN_WORKER__QUEUE_CAPS", "high=0", "`worker.queue_caps` is `high=0` (from env TIKKUN_WORKER__QUEUE_CAPS), expected at least 1 slot for each queue: `{ high = 2 }` in a file, `high=2,low=1` elsewhere".into()),
         ("TIKKUN_TRACKER__HEARTBEAT_INTERVAL", "31s", "`tracker.heartbeat_interval` is `31s` (from env TIKKUN_TRACKER__HEARTBEAT_INTERVAL), expected a duration of at most `30s`".into()),
@@ -289,13 +289,18 @@ fn a_value_that_cannot_be_used_is_named_with_what_was_expected() {
 
 #[test]
 fn types_in_a_file_are_strict() {
-    let (path, loaded) = with_file("[http]\nport = \"8080\"\nenabled = 1\n[lease]\nttl = 15\n");
+    let (path, loaded) =
+        with_file("[http]\nport = \"8080\"\nenabled = 1\n[lease]\nttl = 15\n[worker]\nqueues = \"a,b\"\n");
     let file = path.display();
     assert_eq!(
         problems(loaded),
         [
             format!("`http.enabled` is `1` (from file {file}), expected `true` or `false` (or `1` or `0`)"),
             format!("`http.port` is `8080` (from file {file}), expected a whole number from 0 to 65535"),
+            format!(
+                "`worker.queues` is `a,b` (from file {file}), expected at least one queue name: `[\"high\", \"low\"]` \
+                 in a file, `high,low` elsewhere"
+            ),
             format!(
                 "`lease.ttl` is `15` (from file {file}), expected a duration with its unit, such as `200ms`, \
                  `30s` or `5m`, longer than zero"

@@ -111,7 +111,7 @@ impl WorkerSettings {
 }
 
 fn queue_list(reader: &mut Reader<'_>, key: &'static str) -> Vec<QueueName> {
-    let expected = "at least one queue name, separated by commas";
+    let expected = "at least one queue name: `[\"high\", \"low\"]` in a file, `high,low` elsewhere";
     let names: Vec<String> = reader
         .read(key, expected, |names: &Vec<String>| !names.is_empty() && names.iter().all(|n| is_name(n)));
     let mut queues: Vec<QueueName> = Vec::new();
