@@ -30,6 +30,13 @@ local function believe(lent, ttl)
   end
 end
 
+-- Whether a process has a lease. Each is asked for once, however many deliveries it has.
+local leased = {}
+local function has_lease(process)
+  if leased[process] == nil then leased[process] = call('ZSCORE', ours('leases'), process) and true or false end
+  return leased[process]
+end
+
 local left, standing = {}, {}
 for i = 7, 6 + tonumber(ARGV[6]) do left[ARGV[i]] = true end
 for i = 7 + tonumber(ARGV[6]), #ARGV, 2 do
@@ -51,7 +58,7 @@ for n = 0, #lent - 2, 2 do
   local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
   if left[execution] and call('EXISTS', key('job', id)) == 1 then
     standing[#standing + 1] = execution
-  elseif #found < max and not call('ZSCORE', ours('leases'), process) then
+  elseif #found < max and not has_lease(process) then
     local hash, held = hash_of(id), try('ZSCORE', key('wip', queue), lent[i])
     local job = as_table(hash)
     local is_same, began_last = is_the_lent(job, worker, made)
