@@ -142,8 +142,8 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
 /// As many as are settled in one call.
 const ACCEPTED: usize = 500;
 
-#[actix_rt::test]
-async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written() {
+/// Two slots, one of them for a job whose end is accepted once `before` are, and one for the next job, whose end is not.
+async fn slot_is_kept_behind(before: usize, end: impl Fn(&Delivery) -> Settlement) {
     let folder = tempfile::tempdir().unwrap();
     let broker = open_embedded(folder.path()).await.unwrap();
     let me = leased(&*broker).await;
@@ -155,11 +155,10 @@ async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written
     let listener = QueueListener::new(ports(&Turns::default(), &broker, &me), settings(DEADLINE));
     let completer = listener.completer();
     let job = |id| JobRecord::of(NewJob::new(id, QUEUE, "tests.job", Args::default()), Utc::now());
-    let delivery = Delivery { job: job("gone"), execution: "gone".into(), hash: None };
-    let end = Settlement::given_back(&delivery);
+    let end = end(&Delivery { job: job("gone"), execution: "gone".into(), hash: None });
     // Polled here one after the other, they must not be made to yield to each other.
     let complete = |slot| Box::pin(unconstrained(completer.complete(&end, slot)));
-    let mut waiting: Vec<_> = (1..ACCEPTED).map(|_| complete(None)).collect();
+    let mut waiting: Vec<_> = (0..before).map(|_| complete(None)).collect();
     for end in &mut waiting {
         assert!(futures::poll!(end).is_pending());
     }
@@ -171,10 +170,27 @@ async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written
     assert_eq!(slots.free(), 1, "its end is not accepted: it keeps its slot");
 
     let _listener = listener.start();
-    let all = tokio::time::timeout(DEADLINE, async { (join_all(waiting).await, last.await, over.await) });
+    let all = tokio::time::timeout(DEADLINE, async { futures::join!(join_all(waiting), last, over) });
     let (waited, last, over) = all.await.expect("every end to be answered");
     assert!(waited.into_iter().chain([last, over]).all(|settled| settled == Settled::NotOurs));
     assert_eq!(slots.free(), 2);
+}
+
+#[actix_rt::test]
+async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written() {
+    slot_is_kept_behind(ACCEPTED - 1, Settlement::given_back).await;
+}
+
+#[actix_rt::test]
+async fn a_slot_is_kept_while_results_wait_that_are_longer_than_two_calls_carry() {
+    let returns = |length| {
+        let result = json!("x".repeat(length));
+        move |one: &Delivery| {
+            Settlement::new(one, Disposition::Ack { result: result.clone(), keep: Limit::Never })
+        }
+    };
+    slot_is_kept_behind(16, returns(60 << 10)).await;
+    slot_is_kept_behind(0, returns(3 << 20)).await;
 }
 
 async fn goes_back(broker: &dyn Broker, id: &str) {

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::queue_state::QueueState;
 use super::slots::Slot;
-use crate::queue::{Disposition, Settled, Settlement};
+use crate::queue::{Disposition, EVERY_LENGTH, Settled, Settlement};
 
 /// The most settlements in one call; it limits the size of a transaction.
 pub(super) const SETTLE_BATCH: usize = 500;
+
+/// About so many bytes of settlements are accepted that are not written yet: what one call carries, and what gathers for
+/// the next meanwhile. Jobs whose results come faster than the line to the broker carries them wait for it in their slots;
+/// what a dead process had accepted is lost, and was done for nothing.
+pub(super) const UNWRITTEN: usize = 2 * EVERY_LENGTH;
 
 /// A settlement to write.
 pub(super) struct Unsettled {
@@ -20,6 +25,8 @@ pub(super) struct Unsettled {
     pub(super) answer: oneshot::Sender<Written>,
     /// Since when the broker has refused it for what may be its length.
     pub(super) refused_since: Option<Instant>,
+    /// Its part of [`UNWRITTEN`]; given back, too, once the broker has refused it.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether a settlement counted; and what was written in its place, if it cannot be written itself.
@@ -29,18 +36,19 @@ pub(super) type Written = (Settled, Option<Settlement>);
 pub struct Completer {
     queue: Arc<QueueState>,
     ends: mpsc::Sender<Unsettled>,
+    room: Arc<Semaphore>,
 }
 
 impl Completer {
     /// Whoever writes the settlements gets the other end.
     pub(super) fn new(queue: Arc<QueueState>) -> (Self, mpsc::Receiver<Unsettled>) {
         let (ends, accepted) = mpsc::channel(SETTLE_BATCH);
-        (Self { queue, ends }, accepted)
+        (Self { queue, ends, room: Arc::new(Semaphore::new(UNWRITTEN)) }, accepted)
     }
 
     /// Writes a settlement, however long the broker is away, and returns the result. The slot is kept until
-    /// the settlement is accepted: while none can be written, a limited number of them wait without their
-    /// slots, and those beyond keep them. Where code waits for the end to be written, it is kept until that code is over.
+    /// the settlement is accepted: while none can be written, a limited number of them, of limited size together, wait
+    /// without their slots, and those beyond keep them. Where code waits for the end to be written, it is kept until that code is over.
     pub async fn complete(&self, settlement: &Settlement, slot: Option<Slot>) -> Settled {
         self.write(settlement, slot).await.0
     }
@@ -48,9 +56,11 @@ impl Completer {
     /// As [`complete`](Self::complete); returns what was written, too, if that is something else.
     pub(super) async fn write(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Written {
         let _message = self.queue.ports.meter.message();
+        let weight = u32::try_from(settlement.weight().min(UNWRITTEN)).unwrap_or(u32::MAX);
         loop {
+            let room = Arc::clone(&self.room).acquire_many_owned(weight).await.ok();
             let (answer, written) = oneshot::channel();
-            let one = Unsettled { settlement: settlement.clone(), answer, refused_since: None };
+            let one = Unsettled { settlement: settlement.clone(), answer, refused_since: None, _room: room };
             if self.ends.send(one).await.is_err() {
                 futures::future::pending::<()>().await;
             }

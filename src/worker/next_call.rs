@@ -147,10 +147,12 @@ impl Next {
         }
     }
 
-    /// Keeps what is left for the next call, in front of what has come since.
+    /// Keeps what is left for the next call, in front of what has come since. It may be refused for long, and holds up no
+    /// other.
     pub(super) fn keep(&mut self, left: Vec<Unsettled>) {
         let since = std::mem::take(&mut self.short);
-        left.into_iter().chain(since).for_each(|one| self.add(one));
+        let left = left.into_iter().map(|one| Unsettled { _room: None, ..one });
+        left.chain(since).for_each(|one| self.add(one));
     }
 }
 
@@ -171,8 +173,12 @@ mod tests {
             remark: None,
             verbatim: None,
         };
-        let unsettled =
-            |_| Unsettled { settlement: end.clone(), answer: oneshot::channel().0, refused_since: None };
+        let unsettled = |_| Unsettled {
+            settlement: end.clone(),
+            answer: oneshot::channel().0,
+            refused_since: None,
+            _room: None,
+        };
         (0..count).map(unsettled).collect()
     }
 
