@@ -6,7 +6,6 @@ use super::taken::{Taken, Values, new_executions, tell_of_dropped};
 use super::wire;
 use crate::fault::Fault;
 use crate::job::{ExecutionId, JobState, ProcessId, QueueName};
-use crate::queue::broker::EVERY_LENGTH;
 use crate::queue::delivery::{Delivery, Settled, Settlement};
 use crate::queue::lost_answers::Asking;
 
@@ -100,8 +99,7 @@ impl Server {
         let fetch = take.map(|take| Fetch::new(self, take, &ends.executions));
         if let Some(Fetch { take, executions, workers, .. }) = &fetch {
             self.left.note(&take.queue, 0);
-            // What every connection carries needs none of its own.
-            size += if take.weight > EVERY_LENGTH { take.weight } else { 0 };
+            size += take.weight;
             call.arg(take.queue.as_str()).arg(take.process.as_str());
             call.arg(u8::from(self.whole_hashes.contains(&take.queue))).arg(take.weight);
             for (execution, name) in executions.iter().zip(workers) {

@@ -46,8 +46,12 @@ async fn line() -> u16 {
 }
 
 /// Letters by chance, so that they cannot be packed much.
+fn text_of(length: usize) -> Value {
+    json!(std::iter::repeat_with(fastrand::alphanumeric).take(length).collect::<String>())
+}
+
 fn text() -> Value {
-    json!(std::iter::repeat_with(fastrand::alphanumeric).take(LARGE).collect::<String>())
+    text_of(LARGE)
 }
 
 /// The first call says how heavy it is; the second waits for it.
@@ -80,6 +84,30 @@ async fn large_jobs_are_fetched_and_their_large_results_are_written_over_a_thin_
     assert!(renewed.unwrap(), "short calls do not wait for long ones");
     assert_eq!(record(&*near, "large").await.result, Some(result));
     assert_eq!(ids(&fetch(&*far, 2).await), ["small"]);
+}
+
+/// None of them is large. Together they take longer than a short call, as does one that only every server accepts.
+#[tokio::test]
+async fn many_jobs_that_are_not_large_are_fetched_over_a_thin_line() {
+    let (prefix, port) = (Prefix::new(), line().await);
+    let settings = RqSettings { url: format!("redis://127.0.0.1:{port}/0").into(), ..prefix.settings() };
+    let (near, far) = (open_rq(&prefix.settings()).unwrap(), open_rq(&settings).unwrap());
+    assert!(far.renew_lease(&process(ME), LONG).await.unwrap());
+    let jobs: Vec<_> = (0..12)
+        .map(|number| NewJob { args: Args::positional([text_of(70_000)]), ..job(&format!("job-{number}")) })
+        .chain([NewJob { args: Args::positional([text_of(600_000)]), ..job("last") }])
+        .collect();
+    near.enqueue(&jobs).await.unwrap();
+    let mut fetched = Vec::new();
+    while fetched.len() < 12 {
+        let some = ids(&fetch(&*far, 12).await);
+        assert!(!some.is_empty(), "after {fetched:?}");
+        fetched.extend(some);
+    }
+    assert_eq!(far.held(&queue(), &me()).await.unwrap().len(), 12);
+    assert_eq!(fetch(&*far, 2).await, []);
+    let last = far.fetch_heavy(&queue(), far.left(Some(&queue())), &me()).await.unwrap();
+    assert_eq!(ids(&last), ["last"]);
 }
 
 #[tokio::test]

@@ -115,6 +115,8 @@ local function parted_lent(text) return string.match(text, '^(%S+) (.-) (%d+%.%d
 -- The most bytes of jobs in one answer. Callers wait for seconds only, and a server or proxy may close the
 -- connection for a larger answer; the jobs in it would be lent in vain, again and again.
 local ANSWER = 512 * 1024
+-- The same for an answer on the connection that all short calls share: any line carries it in their time.
+local SHORT_ANSWER = 128 * 1024
 -- The most bytes of a job that is taken without room for it.
 local LIGHT = 64 * 1024
 local function size_of(values)

@@ -1,7 +1,7 @@
 -- Lists the deliveries of a process from a queue, whatever happened to their jobs. ARGV[3]: queue; [4]:
 -- process. Answers for each: execution, id, hash; only as many hashes as fit into an answer.
 
-local found, lent, room = {}, call('HGETALL', ours('deliveries')), ANSWER
+local found, lent, room = {}, call('HGETALL', ours('deliveries')), SHORT_ANSWER
 for i = 1, #lent, 2 do
   local process, _, _, queue = parted_lent(lent[i + 1])
   if process == ARGV[4] and queue == ARGV[3] then

@@ -149,7 +149,7 @@ local function take(at)
   -- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer. Answers
   -- their number, too.
   local expected, left = tonumber(ARGV[at + 3]), 0
-  local room = math.max(ANSWER, expected)
+  local room = math.max(SHORT_ANSWER, expected)
   local function look(ids)
     local entries, gone = {}, {}
     for place, id in ipairs(ids) do
