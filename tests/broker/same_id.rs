@@ -2,6 +2,7 @@
 
 mod again;
 mod before;
+mod limited;
 mod lives;
 
 use std::time::Duration;

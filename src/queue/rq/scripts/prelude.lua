@@ -259,19 +259,25 @@ local function lies_in(queue, id)
   return lists[queue][id] == true
 end
 
--- Whether an entry of an id waits anywhere. RQ's own ids, which are UUIDs, lie in a queue once.
-local function waits_somewhere(id, queue)
+local function stands_among(name, id)
+  local score = redis.pcall('ZSCORE', name, id)
+  return not is_something_else(score) and score ~= false
+end
+
+-- Whether an entry of an id waits anywhere, `limit` being its rate limit, if it has one. RQ's own ids, which are UUIDs, lie in a
+-- queue once.
+local function waits_somewhere(id, queue, limit)
+  if limit and stands_among(key('rl', limit, 'rate_limited'), id) then return true end
   for _, name in ipairs(registries_of(queue)) do
-    local score = redis.pcall('ZSCORE', name, id)
-    if not is_something_else(score) and score then return true end
+    if stands_among(name, id) then return true end
   end
   return not (#id == 36 and string.find(id, '^%x+%-%x+%-%x+%-%x+%-%x+$')) and lies_in(queue, id)
 end
 
 -- Deletes a job of which nothing is kept. If an entry of its id waits, its hash stays for that, with these fields, and goes
 -- with the end of that run.
-local function forget_or_wait(id, queue, ...)
-  if not waits_somewhere(id, queue) then return forget(id) end
+local function forget_or_wait(id, queue, limit, ...)
+  if not waits_somewhere(id, queue, limit) then return forget(id) end
   call('HSET', key('job', id), ...)
   keep(id, -1, { waited_for = true, dependency_ids = true })
 end
@@ -301,8 +307,9 @@ local function admit(limit)
     local id = call('ZRANGE', waiting, passed, passed)[1]
     if not id then break end
     local job, done, why = fields_of(id, { 'status', 'origin', 'enqueue_at_front' }), true, nil
-    -- A job that was cancelled or deleted meanwhile does not wait any more.
-    if job.status == 'rate_limited' and job.origin then
+    -- A job that was cancelled or deleted meanwhile does not wait any more. Any other status tells of a run of an entry of
+    -- its id that came first.
+    if job.status and job.status ~= 'canceled' and job.origin then
       call('ZADD', allowed, epoch(), id)
       done, why = pcall(push_as, job.origin, id, job.enqueue_at_front == '1', 'status', 'queued', 'enqueued_at', stamp())
       if done then room = room - 1 else call('ZREM', allowed, id) end
@@ -526,8 +533,9 @@ end
 -- Takes what is left of an earlier end's time to live from a job that runs or waits again, and answers whether it does. RQ's
 -- clients leave that time where it is, unless they give the job one of its own.
 local function live_on(registry, queue, id)
-  local job = fields_of(id, { 'status', 'ttl', 'created_at', 'enqueued_at' })
-  local waits = OPEN[job.status or ''] or (job.status and job.status ~= 'canceled' and waits_somewhere(id, queue))
+  local job = fields_of(id, { 'status', 'ttl', 'created_at', 'enqueued_at', 'rate_limit_key' })
+  local waits = OPEN[job.status or '']
+    or (job.status and job.status ~= 'canceled' and waits_somewhere(id, queue, job.rate_limit_key))
   if not waits then return false end
   local over = tonumber(call('ZSCORE', key(registry, queue), id) or '') or 0
   if not is_its_clients(id, job, over) then keep(id, -1, { waited_for = true, dependency_ids = true }) end

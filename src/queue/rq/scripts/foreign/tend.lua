@@ -38,7 +38,7 @@ local function fail(id, queue, job, text)
   if not stays then
     leave(queue, id, 'finished', 'canceled')
     if job.x_unique then let_key_go(job.x_unique, id) end
-    if keep_for == 0 then return forget_or_wait(id, queue, 'status', 'failed', 'ended_at', stamp()) end
+    if keep_for == 0 then return forget_or_wait(id, queue, job.rate_limit_key, 'status', 'failed', 'ended_at', stamp()) end
     call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
     call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
   end

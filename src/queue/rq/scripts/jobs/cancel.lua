@@ -17,7 +17,7 @@ end
 call('HDEL', name, 'x_due')
 -- If the job does not name its queue, its entry stays, and is dropped when it is taken.
 job.origin = job.origin or ''
-if job.status == 'queued' or once_more then
+if job.status == 'queued' or job.status == 'rate_limited' or once_more then
   -- Searched from the nearer end: the middle of the list was enqueued before or after it.
   local queue = key('queue', job.origin)
   local middle = call('LINDEX', queue, math.floor(call('LLEN', queue) / 2))

@@ -270,7 +270,7 @@ local function settle(first, last)
     free_dependents(true)
     if repeats() or run.stays then return end
     if is_kept then return keep(run.id, ttl, run) end
-    forget_or_wait(run.id, run.how.queue, 'status', 'finished', 'ended_at', stamp(), 'x_settled', mark())
+    forget_or_wait(run.id, run.how.queue, run.rate_limit_key, 'status', 'finished', 'ended_at', stamp(), 'x_settled', mark())
   end
 
   -- Fails as under RQ's worker without its default exception handler: the job is in no list, and neither its failure
@@ -301,7 +301,7 @@ local function settle(first, last)
     if status == 'failed' then free_dependents(false) end
     if run.stays then return end
     if ttl ~= 0 then return keep(run.id, ttl, run) end
-    forget_or_wait(run.id, run.how.queue, 'status', status, 'x_settled', mark(), ...)
+    forget_or_wait(run.id, run.how.queue, run.rate_limit_key, 'status', status, 'x_settled', mark(), ...)
   end
 
   function verdicts.bury() close('failed', '2', 'exc_string', 'ended_at', stamp()) end
