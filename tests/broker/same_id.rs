@@ -7,7 +7,7 @@ mod lives;
 
 use std::time::Duration;
 
-use tikkun::job::{JobState, Limit};
+use tikkun::job::{JobState, Limit, RetryAsked};
 use tikkun::queue::{Disposition, Requeued, Settled};
 
 use super::ground::*;
@@ -161,5 +161,36 @@ async fn what_runs_again_after_a_good_end_counts_its_own_failures() {
             prefix.ask(&["RPUSH", "queue:q", "a"]).await;
         }
         run = fetch(&*broker, 1).await.remove(0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_put_in_anew_or_after_a_good_end_may_ask_for_as_many_retries_as_ever() {
+    let asked = || Disposition::RunAgain {
+        delay: Duration::ZERO,
+        asked: RetryAsked::at_most(1),
+        keep: Limit::After(LONG),
+    };
+    let exhausted = || Disposition::Exhaust { asked: RetryAsked::at_most(1), keep: Limit::After(LONG) };
+    for well in [true, false] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let mut run = one(&*broker, job("a")).await;
+        for night in 1..=3 {
+            let told = format!("night {night}, well: {well}");
+            assert_eq!(run.job.retries_asked, 0, "{told}");
+            settle(&*broker, &run, asked()).await;
+            let again = fetch(&*broker, 1).await.remove(0);
+            assert_eq!(again.job.retries_asked, 1, "{told}");
+            settle(&*broker, &again, if well { ack() } else { exhausted() }).await;
+            assert_eq!(record(&*broker, "a").await.retries_asked, 1, "{told}: it is told of what has ended");
+            if well {
+                prefix.ask(&["HSET", "job:a", "status", "queued"]).await;
+                prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+            } else {
+                put_in_over(&prefix, &format!("2030-01-0{night}T00:00:00.000000Z")).await;
+            }
+            run = fetch(&*broker, 1).await.remove(0);
+        }
     }
 }

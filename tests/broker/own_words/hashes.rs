@@ -59,11 +59,14 @@ async fn with_the_whole_hash_jobs_count_as_without_it() {
     for run in &runs {
         settle(&*broker, run, ack()).await;
     }
-    // Its client puts it in again, over the old one: failures begin anew.
-    prefix.ask(&["HSET", "job:a", "status", "queued", "created_at", "2026-01-02T03:04:05Z"]).await;
+    // Its client puts it in again, over the old one: failures and retries that it asks for begin anew.
+    let anew = ["status", "queued", "created_at", "2026-01-02T03:04:05Z", "number_of_retries", "7"];
+    prefix.ask(&[&["HSET", "job:a"], &anew[..]].concat()).await;
     prefix.ask(&["RPUSH", "queue:q", "a"]).await;
     let anew = fetch(&*broker, 9).await.remove(0);
     assert_eq!((anew.job.attempt, anew.job.failures, anew.job.queue.as_str()), (4, 0, "q"));
+    assert_eq!((anew.job.retries_asked, field(&anew, "number_of_retries")), (0, None));
+    assert!(field(&anew, "created_at").is_some() && field(&anew, "data").is_some());
     settle(&*broker, &anew, ack()).await;
     assert_eq!(record(&*broker, "a").await.state, JobState::Finished);
 }

@@ -245,7 +245,8 @@ local function settle(first, last)
 
   local verdicts = {}
 
-  -- Failures and deaths are counted for one enqueueing of a job until it succeeds; then `take` starts over.
+  -- Failures, deaths and the retries asked for are counted for one enqueueing of a job until it succeeds; then `take` starts
+  -- over.
   local function count(field)
     call('HINCRBY', run.name, field, 1)
     call('HSET', run.name, 'x_counted_of', call('HGET', run.name, 'created_at') or '')
@@ -338,10 +339,10 @@ local function settle(first, last)
   -- but its worker's.
   function verdicts.again()
     free('failed_job_count')
-    local job = fields_of(run.id, { 'number_of_retries', 'enqueue_at_front_on_retry' })
+    local job = fields_of(run.id, { 'number_of_retries', 'enqueue_at_front_on_retry', 'created_at' })
     local to_head = run.how.to_head or job.enqueue_at_front_on_retry == '1'
     call('HSET', run.name, 'number_of_retries', whole((tonumber(job.number_of_retries or '') or 0) + 1),
-      'ended_at', stamp(), 'x_settled', mark())
+      'x_counted_of', job.created_at or '', 'ended_at', stamp(), 'x_settled', mark())
     if to_head then call('HSET', run.name, 'enqueue_at_front_on_retry', '1') end
     if run.how.keep ~= 0 then record('4', 'return_value', run.how.keep) end
     if run.how.delay_ms > 0 then

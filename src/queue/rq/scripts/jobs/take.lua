@@ -47,20 +47,28 @@ local function take(at)
 
   -- The entry of a job for the slot `used`. Each of several executions of one id is its own attempt.
   local attempts = {}
-  local function entry_of(id, name, fields)
+  local function entry_of(id, name, fields, hash)
     local execution, worker = ARGV[at + 4 + used * 2], ARGV[at + 5 + used * 2]
     if attempts[id] then fields[4] = attempts[id] end
     local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
     attempts[id] = attempt
     local is_anew = counts_anew(name, fields)
-    if is_anew then fields[16], fields[17] = false, false end
+    if is_anew then fields[16], fields[17], fields[18] = false, false, false end
+    -- Code in another language reads how many retries it has asked for there.
+    for i = 1, is_anew and hash and #hash or 0, 2 do
+      if hash[i] == 'number_of_retries' then
+        table.remove(hash, i)
+        table.remove(hash, i)
+        break
+      end
+    end
     local is_moved = fields[8] ~= queue
     fields[8] = queue
     local was, timeout = fields[1], fields[3] or ''
     if with_hash then
       local none = is_anew and '0'
       fields = { false, false, false, fields[4], false, false, false, queue, false, false, false, false, false, false, false,
-        none, none }
+        none, none, none }
     end
     -- What is missing at the end need not be said.
     for i = #NAMES, 1, -1 do
@@ -94,7 +102,7 @@ local function take(at)
         if entry.attempt == '1' then call('HSET', entry.name, 'x_first_at', beat) end
         -- It belongs to the queue from which it was taken; there it is listed at its end and searched for.
         if entry.is_moved then call('HSET', entry.name, 'origin', queue) end
-        if entry.is_anew then call('HDEL', entry.name, 'x_failures', 'x_orphaned', 'x_counted_of') end
+        if entry.is_anew then call('HDEL', entry.name, 'x_failures', 'x_orphaned', 'x_counted_of', 'number_of_retries') end
         call('PERSIST', entry.name)
       end
       call('LPOP', key('queue', queue), count)
@@ -170,7 +178,7 @@ local function take(at)
         if is_heavy and size ~= expected then left = size end
         if left > 0 or size > room or expected > 0 and not is_heavy then return entries, gone, place - 1 end
         room = room - size
-        entries[#entries + 1] = entry_of(id, name, fields)
+        entries[#entries + 1] = entry_of(id, name, fields, hash)
         hashes[#hashes + 1] = hash
       elseif odd or fields[1] then
         broken[#broken + 1] = told
