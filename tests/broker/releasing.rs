@@ -227,3 +227,26 @@ async fn dependent_that_a_person_has_put_back_waits_for_nothing_any_more() {
     settle(&*broker, &parent, ack()).await;
     assert_eq!(fetch(&*broker, 9).await, []);
 }
+
+/// RQ's requeue leaves the time to live of the failure on all keys of the job.
+#[tokio::test]
+async fn dependents_are_let_go_by_a_run_that_outlasts_what_was_left_of_an_earlier_failure() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let parent = one(&*broker, job("a")).await;
+    enqueue(&*broker, &["child"]).await;
+    prefix.ask(&["DEL", "queue:q"]).await;
+    waits_for(&prefix, &["a"]).await;
+    let keep = Limit::After(Duration::from_secs(1));
+    settle(&*broker, &parent, Disposition::Discard { error: "no".into(), keep }).await;
+    let left = prefix.ask_number(&["PTTL", "job:a:dependents"]).await;
+    assert!((1..=6_000).contains(&left), "{left}");
+    prefix.ask(&["ZREM", "failed:q", "a"]).await;
+    prefix.ask(&["HSET", "job:a", "status", "queued", "started_at", "", "ended_at", ""]).await;
+    prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+    let again = fetch(&*broker, 9).await;
+    assert_eq!(ids(&again), ["a"]);
+    tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap() + 100)).await;
+    settle(&*broker, &again[0], ack()).await;
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["child"]);
+}

@@ -2,6 +2,7 @@
 
 mod again;
 mod before;
+mod in_line;
 mod limited;
 mod lives;
 

@@ -169,6 +169,9 @@ local function live(name, ttl)
   if ttl < 0 or ttl >= LONGEST then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl + GRACE)) end
 end
 
+-- The keys that live and die with a job.
+local function keys_of(id) return key('job', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' end
+
 -- An ended job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
 local function keep(id, ttl, job)
   live(key('job', id), ttl)
@@ -176,10 +179,12 @@ local function keep(id, ttl, job)
   if not job or job.dependency_ids then live(RQ .. ':job::' .. id .. ':dependencies', ttl) end
 end
 
-local function forget(id)
-  call('DEL', key('job', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies',
-    key('results', id))
+-- A job that waits or runs lives until its end, whatever an earlier end has left of its time to live.
+local function persist(id)
+  for _, name in ipairs({ keys_of(id) }) do call('PERSIST', name) end
 end
+
+local function forget(id) call('DEL', key('results', id), keys_of(id)) end
 
 -- A job is only in the registry of its last end; entries of earlier ends are removed. A key of the wrong type
 -- lists nothing.
@@ -279,7 +284,7 @@ end
 local function forget_or_wait(id, queue, limit, ...)
   if not waits_somewhere(id, queue, limit) then return forget(id) end
   call('HSET', key('job', id), ...)
-  keep(id, -1, { waited_for = true, dependency_ids = true })
+  persist(id)
 end
 
 -- What is told of an entry whose job is gone: its id, why, and 1 if that is a loss, else 0. It is one if a registry still
@@ -363,12 +368,8 @@ end
 -- in RQ. A job that has begun lives until its end.
 local function live_until_it_begins(id, ttl, started_at)
   local seconds = tonumber(ttl or '') or 0
-  if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
-    call('PEXPIREAT', key('job', id), in_seconds(seconds))
-    call('PEXPIREAT', RQ .. ':job::' .. id .. ':dependencies', in_seconds(seconds))
-  else
-    call('PERSIST', key('job', id))
-  end
+  if (started_at or '') ~= '' or seconds <= 0 or seconds >= LONGEST then return persist(id) end
+  for _, name in ipairs({ keys_of(id) }) do call('PEXPIREAT', name, in_seconds(seconds)) end
 end
 
 -- Puts a job back into its queue, or in line for its limit. Its earlier attempts are kept.
@@ -519,11 +520,12 @@ local OPEN = { queued = true, scheduled = true, started = true, deferred = true,
 -- Whether a job's client gave it the time that it has left. `ttl` alone does not tell: it may be of an earlier enqueueing,
 -- and not every client gives the key that time. The end that a registry lists gave it until the time of its entry, or a
 -- little longer; the client, `ttl` seconds from when it created or enqueued the job. The clocks may differ by two seconds.
+-- No entry says when the time of a cancellation is over.
 local function is_its_clients(id, job, over)
   local ttl = tonumber(job.ttl or '') or 0
   if ttl <= 0 or ttl >= LONGEST then return false end
   local left = call('PTTL', key('job', id))
-  local beyond = (MILLIS + left) / 1000 - over
+  local beyond = over and (MILLIS + left) / 1000 - over or 0
   if beyond < -2 or beyond > GRACE + 2 then return true end
   local asked_at, given = job.created_at or '', (left - math.floor(ttl * 1000)) * 1000
   if (job.enqueued_at or '') > asked_at then asked_at = job.enqueued_at end
@@ -537,9 +539,18 @@ local function live_on(registry, queue, id)
   local waits = OPEN[job.status or '']
     or (job.status and job.status ~= 'canceled' and waits_somewhere(id, queue, job.rate_limit_key))
   if not waits then return false end
-  local over = tonumber(call('ZSCORE', key(registry, queue), id) or '') or 0
-  if not is_its_clients(id, job, over) then keep(id, -1, { waited_for = true, dependency_ids = true }) end
+  local over = registry ~= 'canceled' and (tonumber(call('ZSCORE', key(registry, queue), id) or '') or 0)
+  if not is_its_clients(id, job, over) then persist(id) end
   return true
+end
+
+-- The same for a job that lies in line, where no registry tells of that end any more: a client that enqueues a cancelled job
+-- again, and RQ's requeue, leave its time there. What is no longer than `ttl` is its client's.
+local function wait_on(id)
+  local left = call('PTTL', key('job', id))
+  if left < 0 then return end
+  local job = fields_of(id, { 'status', 'ttl' })
+  if job.status ~= 'canceled' and left > (tonumber(job.ttl or '') or 0) * 1000 then persist(id) end
 end
 
 -- Drops an entry of a registry of ended jobs, and with it the job, unless that runs or waits again, or has ended otherwise.

@@ -1,5 +1,5 @@
 -- Frees places under rate limits of jobs that neither wait in their queue nor run any more, and admits
--- waiting jobs. RQ's clients do not free the places of jobs that they delete; RQ leaves that to its workers'
+-- waiting jobs; the time to live of an earlier end is taken from those. RQ's clients do not free the places of jobs that they delete; RQ leaves that to its workers'
 -- maintenance. ARGV[3]: how many limits, and how many places of each, are checked. Answers how many places it
 -- freed.
 
@@ -11,6 +11,7 @@ local function look_after(limit)
     local status = status_of(id)
     if status ~= 'queued' and status ~= 'started' and not is_held(id) then back = back + call('ZREM', allowed, id) end
   end
+  for _, id in ipairs(call('ZRANDMEMBER', key('rl', limit, 'rate_limited'), ARGV[3])) do wait_on(id) end
   admit(limit)
 end
 

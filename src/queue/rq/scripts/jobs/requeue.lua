@@ -20,10 +20,8 @@ for i = 3, #ARGV do
     end
     wait_again(id, job.origin, false)
     call('HSET', key('job', id), 'ended_at', '')
-    -- Keys that were to expire with the job are kept with it.
-    for _, name in ipairs({ key('results', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' }) do
-      call('PERSIST', name)
-    end
+    -- It was to expire with the job.
+    call('PERSIST', key('results', id))
     leave(job.origin, id, 'finished', 'failed', 'canceled')
     local dependencies = redis.pcall('SMEMBERS', RQ .. ':job::' .. id .. ':dependencies')
     if not is_something_else(dependencies) then leave_dependencies(id, dependencies) end

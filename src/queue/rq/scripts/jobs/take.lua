@@ -84,11 +84,13 @@ local function take(at)
   -- Registers and marks the jobs at the head of the queue, and removes that many ids. After a refusal
   -- everything is undone, and all of them wait as before.
   local function lend(entries, count)
-    local wip, lent, members = {}, {}, {}
+    local wip, lent, members, beside = {}, {}, {}, {}
     for i, entry in ipairs(entries) do
       wip[2 * i - 1], wip[2 * i] = entry.span.wip, entry.member
       lent[2 * i - 1], lent[2 * i] = entry.member, process .. ' ' .. entry.worker .. ' ' .. beat .. ' ' .. queue
       members[i] = entry.member
+      local _, dependents, dependencies = keys_of(entry.id)
+      beside[2 * i - 1], beside[2 * i] = dependents, dependencies
     end
     local done, why = pcall(function()
       if #entries > 0 then
@@ -104,6 +106,10 @@ local function take(at)
         if entry.is_moved then call('HSET', entry.name, 'origin', queue) end
         if entry.is_anew then call('HDEL', entry.name, 'x_failures', 'x_orphaned', 'x_counted_of', 'number_of_retries') end
         call('PERSIST', entry.name)
+      end
+      -- Nor do these die of an earlier end while it runs. Most jobs have neither.
+      if #beside > 0 and call('EXISTS', unpack(beside)) > 0 then
+        for _, name in ipairs(beside) do call('PERSIST', name) end
       end
       call('LPOP', key('queue', queue), count)
     end)

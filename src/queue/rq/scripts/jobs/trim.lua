@@ -33,10 +33,13 @@ local function oldest(registry, count)
   return found
 end
 
--- Only we clean this registry; its jobs expire by their own time to live.
+-- Only we clean this registry; its jobs expire by their own time to live, unless they were enqueued again.
 local function clean_canceled(queue)
   for _, id in ipairs(call('ZRANDMEMBER', key('canceled', queue), 100)) do
-    if not stands_in('canceled', queue, id) then call('ZREM', key('canceled', queue), id) end
+    if not stands_in('canceled', queue, id) then
+      live_on('canceled', queue, id)
+      call('ZREM', key('canceled', queue), id)
+    end
   end
 end
 
