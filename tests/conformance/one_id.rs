@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::claims::Claim;
 use crate::ground::{Place, RUNTIME, registries, text};
 use crate::leftovers::worker;
-use crate::python::{ALL, ONLY_3, Version};
+use crate::python::{ALL, ONLY_3, SINCE_2, Version};
 
 pub const CLAIMS: &[Claim] = &[
     ("of_two_runs_of_one_id_the_one_that_is_named_is_stopped", ALL, stop_job),
@@ -17,6 +17,11 @@ pub const CLAIMS: &[Claim] = &[
     ("what_is_scheduled_runs_when_it_is_due_though_a_run_of_its_id_has_ended", ALL, scheduled_before),
     ("dependent_runs_after_its_dependency_though_an_earlier_entry_ran_before_it", ALL, chain_of_two_nights),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
+    ("what_was_canceled_after_its_failure_and_is_put_in_again_outlives_that", ALL, canceled_after_a_failure),
+    ("what_is_requeued_outlives_its_failure_while_it_waits", ALL, requeued),
+    ("dependents_run_though_the_run_after_a_requeue_outlasts_the_failure_before", ALL, outlasted),
+    ("what_is_put_in_twice_under_a_rate_limit_runs_twice", ONLY_3, twice_under_a_limit),
+    ("a_returned_retry_of_last_night_does_not_count", SINCE_2, retries_of_last_night),
 ];
 
 /// Stops the newer of two runs; the older one decides at its end.
@@ -154,4 +159,69 @@ fn chain_of_two_nights(version: Version) {
     let job = place.becomes("load", "finished");
     assert_eq!(registries(&job), ["finished"], "{job}");
     assert_eq!(place.raw("EXISTS rq:job:extract:dependents"), json!(0));
+}
+
+/// Waits behind a job that takes longer than what is left of its failure, and runs.
+fn runs_behind_a_long_one(place: &Place, put_in: impl Fn(&Place)) {
+    let _service = place.serve("default", 1);
+    place.enqueue("--job-id sync --func tikkun.fail --arg no --failure-ttl 4");
+    place.becomes("sync", "failed");
+    let blocker = place.enqueue("--func tikkun.sleep --arg 12 --timeout 60");
+    put_in(place);
+    place.end_of(&blocker);
+    place.until("the second run", || (place.raw("HGET rq:job:sync x_attempt") == json!("2")).then_some(()));
+}
+
+fn canceled_after_a_failure(version: Version) {
+    runs_behind_a_long_one(&Place::new(version), |place| {
+        // RQ leaves what is left of the failure's time on the job, and no registry but that of canceled jobs lists it.
+        place.ask("cancel sync");
+        place.enqueue("--job-id sync --func tikkun.noop");
+    });
+}
+
+fn requeued(version: Version) {
+    runs_behind_a_long_one(&Place::new(version), |place| {
+        place.ask("requeue sync");
+    });
+}
+
+fn outlasted(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 11 --timeout 60 --failure-ttl 3");
+    place.enqueue("--job-id child --func tikkun.noop --depends-on sync");
+    let worker = text(&place.becomes("sync", "started")["worker_name"]);
+    place.ask(&format!("kill-horse {worker}"));
+    place.becomes("sync", "failed");
+    place.ask("requeue sync");
+    assert_eq!(place.end_of("child")["status"], "finished");
+}
+
+fn twice_under_a_limit(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    place.enqueue("--func tikkun.sleep --arg 1.5");
+    for result in ["first", "second"] {
+        place.enqueue(&format!("--job-id sync --func tikkun.echo --arg {result} --rate-limit one=1"));
+    }
+    place.until("both runs", || (place.raw("XLEN rq:results:sync") == json!(2)).then_some(()));
+    let job = place.becomes("sync", "finished");
+    assert_eq!(registries(&job), ["finished"], "{job}");
+    place.until("the limit to be forgotten", || (place.raw("KEYS rq:rl*") == json!([])).then_some(()));
+}
+
+fn retries_of_last_night(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    // Attempts are counted on under one id.
+    for until in [3, 6, 9] {
+        place.enqueue(&format!("--job-id sync --func tikkun.again --kwarg max=2 --kwarg until={until}"));
+        let job = place.end_of("sync");
+        assert_eq!(
+            (&job["status"], &job["retry"]["number_of_retries"]),
+            (&json!("finished"), &json!(2)),
+            "{job}"
+        );
+    }
 }
