@@ -100,7 +100,8 @@ pub trait Receipts: Send + Sync + 'static {
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault>;
 
     /// Triggers, rules and policies of row security that may prevent our changes of `receipts`, `attachments`
-    /// and `background_jobs`, each as `trigger guard on receipts`.
+    /// and `background_jobs`, each as `trigger guard on receipts`; and views and wider tables beneath that keep attachments
+    /// or all receipts.
     async fn hindrances(&self) -> Result<Vec<String>, Fault>;
 
     /// Whether the database may hide receipts from us, so that nobody can be sure that none is left.

@@ -10,6 +10,7 @@ mod outbox;
 mod people;
 mod pooler_later;
 mod postgres_server;
+mod postgres_views;
 mod refusals;
 pub mod rig;
 mod sessions;

@@ -3,6 +3,7 @@
 //! A list of ids is a subselect and so unknown to the planner, and `business_id + 0` matches no index.
 //! Otherwise the planner would compare the list with the index of all the tenant's rows, in each batch.
 
+use super::beneath_sql::{beneath, names, unlockable};
 use super::reference_sql::{
     bound, bound_by, hides, holders, judged, of_receipts, onto_attachments, policy_of_b, read,
 };
@@ -36,8 +37,8 @@ macro_rules! take {
     };
 }
 
-/// The row and its fence as committed, locked against changes until our commit, and the policies that bind us. A row
-/// without a note was never begun by Tikkun.
+/// The row and its fence as committed, locked against changes until our commit, and the policies that bind us, the
+/// relations that we mean, and those of them whose rows nobody can lock. A row without a note was never begun by Tikkun.
 pub(super) const LOCK_JOB: &str = concat!(
     "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
@@ -45,11 +46,20 @@ pub(super) const LOCK_JOB: &str = concat!(
            coalesce(j.failed_count, 0) as failed_count, n.attempt,
            (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now, (",
     bound_by!(),
-    ") as bound_by
+    ") as bound_by, (",
+    names!(),
+    ") as names, (
+           select string_agg(concat(named, ' (by the view ', relname, ')'), ', ' order by named, relname) from ",
+    unlockable!(),
+    " u) as unlockable
     from background_jobs j join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = $1
     for no key update of j, n"
 );
+
+/// The reason for which nothing is deleted.
+pub(super) const UNLOCKABLE: &str = "these relations are views that PostgreSQL cannot update by itself, such as unions, joins and groups, so that \
+    their rows cannot be locked and a file could go that somebody just begins to use; nothing is deleted";
 
 /// The statements that take receipts. They order by the table's column, not by the result's column, because
 /// the index has that order.
@@ -134,7 +144,7 @@ pub(super) const CHANGE_CANCELLED: &str = change!("status in ('running', 'cancel
 /// Looks at the rows after the change, effects of triggers included. Whether all receipts are deleted, or none is live
 /// whoever has it, and no policy may hide one. How many attachments still exist or now use the object of a deleted one;
 /// live receipts point to one, and deleted ones do although a foreign key should have cleared the pointer, which a
-/// trigger can prevent. And whether the job's row has moved.
+/// trigger can prevent. And whether the job's row has moved. All this of the same relations as at the start.
 pub(super) const STANDING: &str = concat!(
     "
     select (select count(*) filter (where business_id + 0 = $1 and is_deleted is true) = cardinality($2::bigint[])
@@ -151,7 +161,9 @@ pub(super) const STANDING: &str = concat!(
                      select count(*) from pg_constraint c
                      where c.contype = 'f' and c.conrelid = to_regclass('receipts')
                        and c.confrelid = to_regclass('attachments')) > 1)),
-           exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7)"
+           exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7), (",
+    names!(),
+    ")"
 );
 
 /// Receipts of a list that are live now.

@@ -18,22 +18,24 @@ use tokio::time::Instant;
 use super::connection::Database;
 use super::deletion_sql::{
     CHANGE, CHANGE_CANCELLED, DROP_ATTACHMENTS, LOCK_JOB, MARK, NOT_SHOWN, NOT_TO_BE_LOCKED, SET_ASIDE,
-    STANDING, STILL_LIVE, STRAYS, TAKE, UNLINK, WRITE_OUTBOX,
+    STILL_LIVE, STRAYS, TAKE, UNLINK, UNLOCKABLE, WRITE_OUTBOX,
 };
 use super::engine::bound;
 use super::fault::{BoundAnew, During, is_outgrown, refused_or_fault};
+use super::reference_queries::Queries;
 use super::reference_sql::HOLD;
 use super::references::References;
+use super::standing::Standing;
 use super::statement::{Tx, query, scalar, tuples};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault,
-    Taken, Unreferenced, strays,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, Kept, LockedJob, Moved, Scope, StepFault, Taken,
+    Unreferenced, strays,
 };
 use crate::store::row::Cells as _;
-use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
+use crate::store::sql::deletion_steps::{locked_job, move_cursor, note_recovered};
 use crate::store::sql::outbox::condemned;
 use crate::store::{Condemned, SetAside};
 
@@ -48,6 +50,10 @@ pub(super) struct PostgresDeletionTx {
     taken: Instant,
     /// The policies of row security that bind us.
     bound_by: String,
+    /// The relations that the names of the tables mean.
+    names: String,
+    /// What the attachments were judged by.
+    queries: Option<Arc<Queries>>,
     /// The locked attachments.
     held: Vec<i64>,
     /// How many attachments of the receipts row security hides from us.
@@ -61,8 +67,9 @@ impl Deletions for Arc<Database> {
     async fn begin(&self) -> Result<PostgresDeletionTx, Fault> {
         let taken = Instant::now();
         let tx = self.batch("begin a deletion batch").await?;
-        let (database, bound_by, held) = (Self::clone(self), String::new(), Vec::new());
-        Ok(PostgresDeletionTx { tx, database, taken, bound_by, held, not_shown: 0 })
+        let (database, bound_by, names) = (Self::clone(self), String::new(), String::new());
+        let (queries, held) = (None, Vec::new());
+        Ok(PostgresDeletionTx { tx, database, taken, bound_by, names, queries, held, not_shown: 0 })
     }
 
     fn forgets_statements(&self, fault: &Fault) -> bool {
@@ -85,6 +92,10 @@ impl DeletionTx for PostgresDeletionTx {
             .await
             .during(&what)?;
         let Some(found) = found else { return Ok(None) };
+        if let Some(relations) = found.text("unlockable")? {
+            return Err(Fault::new(FaultKind::Permanent, what).because(format!("{UNLOCKABLE}: {relations}")));
+        }
+        self.names = found.text("names")?.unwrap_or_default();
         self.bound_by = found.text("bound_by")?.unwrap_or_default();
         if self.database.is_bound_anew(self.taken, &self.bound_by) {
             return Err(Fault::new(FaultKind::Retryable, what).because(BoundAnew));
@@ -115,10 +126,11 @@ impl DeletionTx for PostgresDeletionTx {
             return Ok(found);
         }
         if !self.held.is_empty() {
-            let (held, named, bound_by) =
-                (self.held.as_slice(), self.database.named(), self.bound_by.as_str());
-            let batch = References { tenant: scope.business_id, held, gone, earlier, bound_by, named };
-            found = self.database.references.needless(&mut self.tx, &batch).await?;
+            let (tenant, held, named) = (scope.business_id, self.held.as_slice(), self.database.named());
+            let (bound_by, names) = (self.bound_by.as_str(), self.names.as_str());
+            let batch = References { tenant, held, gone, earlier, bound_by, names, named };
+            let (needless, queries) = self.database.references.needless(&mut self.tx, &batch).await?;
+            (found, self.queries) = (needless, Some(queries));
         }
         if self.not_shown > 0 {
             *found.withheld.entry(NOT_TO_BE_LOCKED.to_owned()).or_default() += self.not_shown;
@@ -142,11 +154,13 @@ impl DeletionTx for PostgresDeletionTx {
             Some(moved) if !change.receipts.is_empty() => self.change_at_once(scope, change, moved).await?,
             _ => self.change_plainly(scope, change).await?,
         };
+        let objects = condemned(&rows)?;
+        let beneath = self.queries.as_ref().map(|queries| &queries.beneath);
+        let standing = Standing { names: &self.names, beneath, named: self.database.named() };
+        standing.check(&mut self.tx, scope, change, &objects).await?;
         if let Some(moved) = &change.moved {
             note_recovered(&mut *self.tx, scope, moved).await?;
         }
-        let objects = condemned(&rows)?;
-        self.stands(scope, change, &objects).await?;
         Ok(objects)
     }
 
@@ -236,38 +250,6 @@ impl PostgresDeletionTx {
             move_cursor(&mut *self.tx, scope, moved, CHANGING).await?;
         }
         Ok(objects)
-    }
-
-    /// Whether every row is as intended after the change.
-    async fn stands(
-        &mut self,
-        scope: &Scope<'_>,
-        change: &Change<'_>,
-        objects: &[Condemned],
-    ) -> Result<(), StepFault> {
-        let moved_to = change.moved.as_ref();
-        let processed = moved_to.map(|moved| moved.progress.processed);
-        let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
-        let marked = [change.marked, change.receipts].concat();
-        let (deleted, there, moved): (bool, i64, bool) = tuples(STANDING)
-            .persistent(self.database.named())
-            .bind(scope.business_id.0)
-            .bind(&marked)
-            .bind(change.attachments)
-            .bind(scope.job.0)
-            .bind(processed)
-            .bind(keys)
-            .bind(moved_to.map(|moved| moved.cursor.to_string()))
-            .fetch_one(&mut *self.tx)
-            .await
-            .during("look at what a batch has changed")?;
-        if !deleted || there != 0 {
-            return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
-        }
-        if processed.is_some() && !moved {
-            return Err(not_moved(scope).into());
-        }
-        Ok(())
     }
 
     /// A receipt that somebody changed while we waited for its lock may point to attachments that the

@@ -112,6 +112,11 @@ pub(super) fn names_something_gone(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == code::NO_SUCH_TABLE || code == code::NO_SUCH_COLUMN)
 }
 
+/// Whether this role lacks a right that a statement needs.
+pub(super) fn lacks_a_right(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|answer| code_of(answer) == code::NO_PRIVILEGE)
+}
+
 /// Whether nothing listens yet, or the server is still starting.
 pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
     match error {

@@ -7,6 +7,8 @@
 //!   of one table by their ids.
 
 mod application;
+mod beneath;
+mod beneath_sql;
 mod cells;
 mod connection;
 mod deletion_sql;
@@ -18,9 +20,11 @@ mod migrations;
 mod openings;
 mod outbox;
 mod receipts;
+mod reference_queries;
 mod reference_sql;
 mod references;
 mod schema;
+mod standing;
 mod statement;
 mod status_sql;
 

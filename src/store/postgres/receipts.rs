@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::beneath_sql::{beneath, unlockable, wider};
 use super::connection::Database;
 use super::fault::During;
 use super::reference_sql::{bound, hides, holders, policy_of_b, read};
@@ -65,6 +66,17 @@ impl ReceiptsSql for Database {
         from ",
         bound!(ours!()),
         " b left join pg_policy p on p.polrelid = b.oid
+        union
+        select format('table %s (%s is only a part of it%s)', w.relname, w.named, case when w.fits and w.open then '' else
+                      ', and the rest cannot be looked at, so that attachments stay' end)
+        from (select *, bool_or(fits) over (partition by named) as any_fits from ",
+        wider!(),
+        " wider) w
+        where w.fits or (w.viewed and not w.any_fits)
+        union
+        select format('view %s (rows of %s cannot be locked through it, so that nothing is deleted)', u.relname, u.named) from ",
+        unlockable!(),
+        " u
         union
         select 'session_replication_role is replica, so that no foreign key is at work'
         where current_setting('session_replication_role') = 'replica') as hindrances

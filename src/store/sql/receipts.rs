@@ -30,7 +30,7 @@ const NEWEST_KEYS: &str = "select storage_path from
 pub trait ReceiptsSql: Engine {
     /// Receipts that a job set aside and that are live, by id.
     const SET_ASIDE: Sql;
-    /// Triggers on our changes, rules, and policies of row security that apply to us.
+    /// Triggers on our changes, rules, policies of row security that apply to us, and what beneath a view keeps rows.
     const HINDRANCES: Sql;
     /// Whether a policy of row security may hide receipts from us; `None`: the engine has no row security.
     const HIDES: Option<Sql>;
