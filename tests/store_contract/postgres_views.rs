@@ -250,8 +250,50 @@ async fn what_the_other_partitions_need_stays_where_receipts_are_one_of_them() {
          create table other_dates (attachment_id integer) inherits (dated); insert into other_dates values (now(), 3)",
     )
     .await;
+    rig.run(
+        "alter table receipts rename to all_receipts; create view receipts as select * from all_receipts",
+    )
+    .await;
     assert_eq!(only_batch(&rig).await.condemned.len(), 9, "what is inherited points to nothing");
-    assert!(rig.store.receipts.hindrances().await.unwrap().is_empty());
+    assert_eq!(rig.store.receipts.hindrances().await.unwrap(), ["rule _RETURN on receipts"]);
+}
+
+/// Other tables that a view's condition names have no rows of receipts or attachments.
+#[tokio::test]
+async fn what_the_tables_of_a_views_condition_refer_to_stays() {
+    for on_delete in ["set null", "cascade"] {
+        let rig = postgres().await;
+        rig.seed(9).await;
+        rig.run(&format!(
+            "alter table receipts rename to all_receipts;
+             create table invoices (id integer, attachment_id integer references attachments (id) on delete {on_delete});
+             insert into invoices values (1, 3);
+             create view receipts as select * from all_receipts r
+                 where id <> 30 or not exists (select 1 from invoices i where i.attachment_id = r.attachment_id)"
+        ))
+        .await;
+        let batch = only_batch(&rig).await;
+        assert_eq!(
+            (batch.deleted, batch.kept_for),
+            (9, vec![("invoices.attachment_id".to_owned(), 1)]),
+            "{on_delete}"
+        );
+        assert_eq!(rig.ids("select attachment_id from invoices").await, [3], "{on_delete}");
+        let rig = postgres().await;
+        rig.seed(9).await;
+        rig.run(&format!(
+            "alter table attachments rename to files;
+             create table blocked (id integer, file integer not null references files (id) on delete {});
+             insert into blocked values (4, 3);
+             create view attachments as select id, business_id, purpose, storage_path, file_size from files
+                 where id > 0 or not exists (select 1 from blocked where blocked.file = files.id)",
+            if on_delete == "cascade" { "cascade" } else { "no action" }
+        ))
+        .await;
+        let batch = only_batch(&rig).await;
+        assert_eq!((batch.deleted, batch.kept_for), (9, vec![("blocked.file".to_owned(), 1)]), "{on_delete}");
+        assert_eq!(rig.ids("select file from blocked").await, [3], "{on_delete}");
+    }
 }
 
 /// Attachments are marked where others are deleted.
@@ -412,4 +454,21 @@ async fn a_trigger_that_sets_a_path_to_the_same_tables_hinders_nothing() {
         .await;
     let batch = only_batch(&rig).await;
     assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside), (9, 9, vec![]));
+}
+
+/// The names of its own tables lead where they did, but not that of a table that refers to an attachment.
+#[tokio::test]
+async fn a_trigger_that_leads_past_a_reference_takes_nothing_from_it() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(&format!(
+        "create table contracts (file integer references attachments (id) on delete set null); insert into contracts values (4);
+         create schema archive; create table archive.contracts (file integer); {}",
+        leads_to("archive, public", "before update on receipts for each row")
+    ))
+    .await;
+    rig.raw.refuse("update", "receipts", "old.id = 2").await;
+    let batch = only_batch(&rig).await;
+    assert_eq!((batch.deleted, batch.kept_for), (8, vec![("contracts.file".to_owned(), 1)]));
+    assert_eq!(rig.ids("select file from contracts").await, [4]);
 }

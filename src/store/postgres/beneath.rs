@@ -27,7 +27,7 @@ struct Wider {
     table: String,
     /// As people do.
     shown: String,
-    /// Whether what shows it is a view.
+    /// Whether a view shows only a part of it.
     viewed: bool,
     /// Whether it has the columns that may need an attachment.
     fits: bool,

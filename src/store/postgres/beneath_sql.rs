@@ -11,18 +11,18 @@ macro_rules! names {
 }
 
 /// What a query of receipts or attachments reads (`named`): itself, what is beneath views, and the tables of which these are
-/// partitions or from which they inherit; and whether it may have rows that are not shown under the name. Only a
-/// view whose text has neither of the two words surely shows all rows.
+/// partitions or from which they inherit; and whether it may have rows that are not shown under the name: 1 because of such a
+/// table, 2 because of a view. Only a view whose text has neither of the two words surely shows all rows.
 macro_rules! beneath {
     () => {
         "(
         with recursive beneath as (
-            select name as named, to_regclass(name)::oid as id, false as wider
+            select name as named, to_regclass(name)::oid as id, 0 as wider
             from unnest(array['receipts', 'attachments']) as name
             union
-            select b.named, further.id, b.wider or further.wider
+            select b.named, further.id, greatest(b.wider, further.wider)
             from beneath b cross join lateral (
-                select below.id, pg_get_viewdef(v.oid) ~ 'WHERE|ONLY' as wider
+                select below.id, case when pg_get_viewdef(v.oid) ~ 'WHERE|ONLY' then 2 else 0 end as wider
                 from pg_class v cross join lateral (
                     select distinct d.refobjid as id
                     from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
@@ -30,7 +30,7 @@ macro_rules! beneath {
                       and d.refclassid = 'pg_class'::regclass and d.refobjid <> v.oid) below
                 where v.oid = b.id and v.relkind = 'v'
                 union all
-                select i.inhparent, true from pg_inherits i where i.inhrelid = b.id) further)
+                select i.inhparent, 1 from pg_inherits i where i.inhrelid = b.id) further)
         select named, id, wider from beneath)"
     };
 }
@@ -56,13 +56,13 @@ macro_rules! unlockable {
     };
 }
 
-/// The tables among them that may have more rows than are shown. Whether the name is that of a view; whether the columns
-/// that may need an attachment or its object are there under their own names; and whether we see and may lock all rows.
+/// The tables among them that may have more rows than are shown. Whether a view shows only a part; whether the columns that
+/// may need an attachment or its object are there under their own names; and whether we see and may lock all rows.
 macro_rules! wider {
     () => {
         concat!(
             "(
-        select distinct b.named, t.oid as id, n.nspname, t.relname, o.relkind = 'v' as viewed, not exists (
+        select b.named, t.oid as id, n.nspname, t.relname, b.wider = 2 as viewed, not exists (
                    select 1
                    from unnest(case b.named when 'receipts' then array['attachment_id', 'preview_attachment_id', 'is_deleted']
                                             else array['id', 'storage_path'] end) as needed
@@ -72,12 +72,12 @@ macro_rules! wider {
                has_schema_privilege(n.oid, 'usage') and has_table_privilege(t.oid, 'select')
                and (b.named = 'attachments' or has_any_column_privilege(t.oid, 'update'))
                and not row_security_active(t.oid) as open
-        from ",
+        from (select named, id, max(wider) as wider from ",
             beneath!(),
-            " b
+            " beneath group by named, id) b
         join pg_class t on t.oid = b.id and t.relkind in ('r', 'p', 'f') join pg_namespace n on n.oid = t.relnamespace
         join pg_class o on o.oid = to_regclass(b.named)
-        where b.wider)"
+        where b.wider > 0)"
         )
     };
 }

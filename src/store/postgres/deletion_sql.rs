@@ -5,7 +5,7 @@
 
 use super::beneath_sql::{beneath, names, unlockable};
 use super::reference_sql::{
-    bound, bound_by, hides, holders, judged, of_receipts, onto_attachments, policy_of_b, read,
+    bound, bound_by, hides, holders, judged, like_receipts, of_receipts, onto_attachments, policy_of_b, read,
 };
 use crate::store::sql::deletion_steps::TakeSql;
 

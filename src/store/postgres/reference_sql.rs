@@ -39,6 +39,17 @@ macro_rules! onto_attachments {
     };
 }
 
+/// Whether the relation has all that receipts need of their own, unlike one that a view's condition alone names.
+macro_rules! like_receipts {
+    ($relation:literal) => {
+        concat!(
+            "(select count(*) = 3 from pg_attribute l where l.attrelid = ",
+            $relation,
+            " and l.attname in ('attachment_id', 'preview_attachment_id', 'is_deleted'))"
+        )
+    };
+}
+
 /// The condition that constraint `c` is of one of the two columns of receipts, wherever these are stored.
 macro_rules! of_receipts {
     () => {
@@ -48,7 +59,16 @@ macro_rules! of_receipts {
             " and exists (
             select 1 from pg_attribute p
             where p.attrelid = c.conrelid and p.attnum = any(c.conkey)
-              and p.attname in ('attachment_id', 'preview_attachment_id'))"
+              and p.attname in ('attachment_id', 'preview_attachment_id'))
+            and (",
+            like_receipts!("c.conrelid"),
+            " or not exists (
+                select 1 from ",
+            holders!("receipts"),
+            " h join pg_class stored on stored.oid = h.id
+                where stored.relkind <> 'v' and ",
+            like_receipts!("stored.oid"),
+            "))"
         )
     };
 }
@@ -59,15 +79,16 @@ macro_rules! of_receipts {
 /// stands for all.
 pub(super) const LIST: &str = concat!(
     "
-    select distinct on (c.oid) c.conrelid::regclass::text as child, quote_ident(child.attname) as child_column,
+    select distinct on (c.oid) format('%I.%I', n.nspname, t.relname) as child, quote_ident(child.attname) as child_column,
            quote_ident(parent.attname) as parent_column, t.relname || '.' || child.attname as shown,
            of_receipts.are as drops_receipts, c.confdeltype <> 'r' and c.conrelid in ",
     holders!("attachments"),
-    " and exists (
-               select 1 from pg_attribute i where i.attrelid = c.conrelid and i.attname = 'id' and not i.attisdropped
-           ) as ties
+    " and (
+               select count(*) = 2 from pg_attribute i
+               where i.attrelid = c.conrelid and i.attname in ('id', 'storage_path')) as ties
     from pg_constraint c
     join pg_class t on t.oid = c.conrelid
+    join pg_namespace n on n.oid = t.relnamespace
     cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)
     join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
     join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
@@ -207,7 +228,9 @@ macro_rules! bound_by {
         )
     };
 }
-pub(super) use {bound, bound_by, hides, holders, judged, of_receipts, onto_attachments, policy_of_b, read};
+pub(super) use {
+    bound, bound_by, hides, holders, judged, like_receipts, of_receipts, onto_attachments, policy_of_b, read,
+};
 /// The same as a statement.
 pub(super) const BOUND_BY: &str = bound_by!();
 
