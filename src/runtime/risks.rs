@@ -86,8 +86,8 @@ pub const ELSEWHERE_TO_DO: &str = "a missing object counts as deleted, so their 
 #[must_use]
 pub fn hindrances_in_words(found: &[String]) -> String {
     format!(
-        "the database may keep rows from being deleted, or hide them: {}; what it keeps is set aside, counted in \
-         failed_count and named in last_error",
+        "the database may keep rows from being deleted, or hide them: {}; receipts that it keeps are set aside and \
+         counted in failed_count, and last_error says what stays and why",
         found.join(", ")
     )
 }

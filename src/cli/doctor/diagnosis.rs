@@ -239,7 +239,8 @@ fn hindrances(facts: &Facts) -> Option<Finding> {
         "database",
         hindrances_in_words(found),
         "nothing, where they are meant so and touch no receipt that shall go; else change them, or give this service a \
-         role that row security does not bind (`alter role … bypassrls`) or whose policies show and allow all rows",
+         role that row security does not bind (`alter role … bypassrls`) or whose policies show and allow all rows; of views \
+         and parts of tables, docs/postgresql.md says which can be locked, and which rights their tables need",
     ))
 }
 
