@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod blob;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 mod deadline;
