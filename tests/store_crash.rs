@@ -17,9 +17,10 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tikkun::blob::BlobTarget;
+use tikkun::certificate::Issuer;
 use tikkun::job::BackgroundJobId;
 use tikkun::store::{
-    BatchOrder, BatchOutcome, Begin, Begun, Pass, Schema, Store, open_postgres, open_sqlite,
+    BatchOrder, BatchOutcome, Begin, Begun, EndAttempt, Pass, Schema, Store, open_postgres, open_sqlite,
 };
 
 use crate::server::Server;
@@ -92,5 +93,23 @@ async fn dies_at_any_point(store: &Store, mut snapshot: impl AsyncFnMut() -> Str
         assert!(matches!(next, BatchOutcome::Deleted(batch) if batch.deleted == 3), "{point}");
     }
     assert!(snapshot().await.starts_with("1 live, 1 attachments, 9 objects"));
+    a_certificate_that_dies_is_still_due(store).await;
     scenario.teardown();
+}
+
+/// The end is committed; whoever issues the certificate dies, and another process issues it.
+async fn a_certificate_that_dies_is_still_due(store: &Store) {
+    let id = BackgroundJobId(1);
+    let job = store.background_jobs.get(id).await.unwrap().unwrap();
+    assert!(store.background_jobs.end_attempt(id, job.note.attempt, &EndAttempt::Completed).await.unwrap());
+    fail::cfg("certificate.before_commit", "panic").unwrap();
+    let certificates = Arc::clone(&store.certificates);
+    let died = tokio::spawn(async move { certificates.issue(id, &Issuer::default()).await }).await.unwrap();
+    assert!(died.unwrap_err().chain().contains("panic at"));
+    fail::remove("certificate.before_commit");
+    assert!(store.certificates.chain(0, 9).await.unwrap().is_empty());
+    assert_eq!(store.certificates.due(9).await.unwrap(), [id]);
+    let issued = store.certificates.issue(id, &Issuer::default()).await.unwrap().unwrap();
+    assert_eq!(store.certificates.chain(0, 9).await.unwrap(), [issued]);
+    assert!(store.certificates.due(9).await.unwrap().is_empty());
 }

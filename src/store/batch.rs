@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use super::attempt::{is_newest, seen};
 use super::deletion::{
-    Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken, UNLINKED,
-    Unreferenced,
+    BatchCounts, Change, DeletionTx, Deletions, Kept, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault,
+    Taken, UNLINKED, Unreferenced,
 };
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
@@ -118,8 +118,8 @@ impl Delete<'_> {
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(receipts.len());
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
-        let moved = Some(self.moved(&cursor, progress));
         let attachments = condemnable.as_slice();
+        let moved = Some(self.moved(&cursor, progress, BatchCounts::of(&batch, attachments)));
         batch.condemned =
             tx.change(self.scope, &Change { receipts, marked: &[], attachments, moved }).await?;
         if !shared.is_empty() && !tx.strays(&[], &shared).await?.is_empty() {
@@ -151,7 +151,7 @@ impl Delete<'_> {
         }
         batch.condemned = gone.condemned;
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
-        let moved = Some(self.moved(&cursor, progress));
+        let moved = Some(self.moved(&cursor, progress, BatchCounts::of(&batch, &gone.changed)));
         tx.change(self.scope, &Change { moved, marked: &marked.changed, ..Change::default() }).await?;
         batch.progress = progress;
         Ok(batch)
@@ -186,8 +186,8 @@ impl Delete<'_> {
         (Cursor { last_id, uncounted, attachments_kept: kept, ..cursor.clone() }, progress)
     }
 
-    fn moved<'a>(&self, cursor: &'a Cursor, progress: Progress) -> Moved<'a> {
-        Moved { cursor, progress, recovered: self.row.recovering }
+    fn moved<'a>(&self, cursor: &'a Cursor, progress: Progress, counts: BatchCounts) -> Moved<'a> {
+        Moved { cursor, progress, recovered: self.row.recovering, counts }
     }
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::outbox::Condemned;
-use super::receipts::{Pass, SetAside};
+use super::receipts::{Batch, Pass, SetAside};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::background::{Cursor, Dated, Status};
@@ -148,6 +148,32 @@ pub(super) struct Change<'a> {
     pub(super) moved: Option<Moved<'a>>,
 }
 
+/// What a batch counts for the certificate of its deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BatchCounts {
+    /// The receipts of the batch.
+    pub(super) receipts: u32,
+    /// Attachments whose rows are gone.
+    pub(super) attachments: u32,
+    /// Attachments that stay because unknown tables refer to them.
+    pub(super) referenced: u32,
+    /// Objects that earlier steps of the batch wrote to the outbox.
+    pub(super) objects: u32,
+}
+
+impl BatchCounts {
+    /// Those of a batch that deletes these attachments.
+    pub(super) fn of(batch: &Batch, attachments: &[i64]) -> Self {
+        let count = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        Self {
+            receipts: batch.selected,
+            attachments: count(attachments.len()),
+            referenced: batch.kept_for.iter().map(|(_, kept)| kept).sum(),
+            objects: count(batch.condemned.len()),
+        }
+    }
+}
+
 /// The new cursor and counters.
 #[derive(Clone, Debug)]
 pub(super) struct Moved<'a> {
@@ -157,6 +183,8 @@ pub(super) struct Moved<'a> {
     pub(super) progress: Progress,
     /// Whether to reset the count of attempts without progress, and a revival.
     pub(super) recovered: bool,
+    /// What the batch adds to the counts of the certificate.
+    pub(super) counts: BatchCounts,
 }
 
 /// A database that can begin a batch.

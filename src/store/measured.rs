@@ -12,11 +12,13 @@ use super::background_jobs::{
     BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched,
 };
 use super::batch_refusals::BatchRefusals;
+use super::certificates::Certificates;
 use super::ended_sessions::{EndedSession, EndedSessions};
 use super::outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 use super::plan::DeletionPlan;
 use super::receipts::{BatchOrder, BatchOutcome, Receipts, SetAside};
 use crate::blob::BlobTarget;
+use crate::certificate::{Issuer, Sealed};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, Backoff, BusinessId, JobId};
@@ -38,6 +40,7 @@ pub(super) fn measured(store: Store, engine: &'static str) -> Store {
         background_jobs: Measured::around(store.background_jobs, calls, &refusals),
         receipts: Measured::around(store.receipts, calls, &refusals),
         outbox: Measured::around(store.outbox, calls, &refusals),
+        certificates: Measured::around(store.certificates, calls, &refusals),
         ended_sessions: Measured::around(store.ended_sessions, calls, &refusals),
     }
 }
@@ -135,6 +138,15 @@ count! {
         counted list(max: u32) -> Vec<OutboxRow>;
         counted park(ids: &[i64]) -> Vec<i64>;
         counted unpark(ids: Option<&[i64]>) -> Vec<i64>;
+    }
+}
+
+count! {
+    Certificates {
+        counted due(max: u32) -> Vec<BackgroundJobId>;
+        counted issue(id: BackgroundJobId, issuer: &Issuer) -> Option<Sealed>;
+        counted newest_of(id: BackgroundJobId) -> Option<Sealed>;
+        counted chain(after: u64, max: u32) -> Vec<Sealed>;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The database ports for background jobs, receipts, the clean-up outbox and ended sessions, with adapters.
+//! The database ports for background jobs, receipts, the clean-up outbox, certificates and ended sessions, with adapters.
 //!
 //! The main guarantee: marking receipts, condemning attachments, writing the outbox and moving cursor and
 //! counters are one transaction ([`Receipts::delete_batch`]).
@@ -8,6 +8,7 @@ mod attempt_steps;
 mod background_jobs;
 mod batch;
 mod batch_refusals;
+mod certificates;
 mod coverage;
 mod deletion;
 mod ended_sessions;
@@ -32,6 +33,7 @@ pub use background_jobs::{
     BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
     Watched,
 };
+pub use certificates::Certificates;
 pub use ended_sessions::{EndedSession, EndedSessions};
 pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 pub use plan::{DeletionPlan, Estimate, Kept};
@@ -62,6 +64,8 @@ pub struct Store {
     pub receipts: Arc<dyn Receipts>,
     /// Objects that are to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
+    /// Certificates of deletions that have ended.
+    pub certificates: Arc<dyn Certificates>,
     /// Sessions of the page that ended early.
     pub ended_sessions: Arc<dyn EndedSessions>,
 }

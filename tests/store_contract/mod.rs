@@ -2,6 +2,7 @@
 
 use crate::servers::postgres as server;
 mod attempts;
+mod certificates;
 mod concurrency;
 mod coverage;
 mod deletion;
@@ -157,6 +158,16 @@ macro_rules! contract {
                 a_parked_object_is_left_alone_until_it_is_put_back
                 the_list_tells_all_of_each_object_oldest_first
                 an_object_whose_path_an_attachment_has_again_stays
+            }
+            certificates {
+                each_deletion_that_ends_has_one_however_it_ends
+                it_counts_what_is_gone_owed_and_kept_and_becomes_final
+                an_object_whose_path_is_needed_again_is_not_counted_as_deleted
+                a_deletion_that_goes_on_after_its_certificate_has_one_more
+                what_another_program_did_without_counting_says_so
+                a_row_with_the_id_of_an_earlier_one_counts_from_nothing
+                two_processes_make_one_chain
+                a_deletion_whose_row_cannot_be_read_hinders_no_other
             }
             sessions {
                 an_ended_session_is_known_until_its_time_has_passed

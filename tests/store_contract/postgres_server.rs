@@ -6,6 +6,7 @@ use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tikkun::certificate::Issuer;
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
@@ -53,7 +54,7 @@ async fn a_wrong_database_gets_no_table() {
     assert!(fault.contains("receipts of them is there already"), "{fault}");
     server.run(&database, "drop table receipts").await;
     let made = migrate_postgres(&settings, true).await.unwrap();
-    assert_eq!((made.application, made.versions), (true, vec![1, 2, 3, 10, 11]));
+    assert_eq!((made.application, made.versions), (true, vec![1, 2, 3, 10, 11, 20]));
     let again = migrate_postgres(&settings, true).await.unwrap();
     assert_eq!((again.application, again.versions.len()), (false, 0));
 }
@@ -106,6 +107,7 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
                  grant select, update, delete on attachments to {role};
                  grant select, insert, update, delete on tikkun_background_jobs, tikkun_set_aside,
                      tikkun_cleanup_outbox, tikkun_ended_sessions, tikkun_store_check to {role};
+                 grant select, insert on tikkun_certificates to {role};
                  grant select on tikkun_store_migrations to {role}"
             ),
         )
@@ -120,6 +122,8 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
     assert!(rig.live(TENANT).await.is_empty() && rig.attachments().await.is_empty());
     assert!(matches!(rig.request("q2").await, Requested::Active(_)));
     rig.store.background_jobs.check().await.unwrap();
+    rig.set(job.id, "status = 'cancelled'").await;
+    assert!(rig.store.certificates.issue(job.id, &Issuer::default()).await.unwrap().is_some());
     let session = EndedSession { mark: "mark".into(), until: Utc::now() + TimeDelta::hours(1) };
     rig.store.ended_sessions.end_session(&session, Utc::now()).await.unwrap();
     assert_eq!(rig.store.ended_sessions.ended(Utc::now(), 9).await.unwrap().len(), 1);

@@ -74,6 +74,7 @@ async fn our_migrations_keep_to_their_own_table() {
             "background_jobs",
             "receipts",
             "tikkun_background_jobs",
+            "tikkun_certificates",
             "tikkun_cleanup_outbox",
             "tikkun_ended_sessions",
             "tikkun_set_aside",

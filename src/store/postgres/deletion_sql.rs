@@ -99,7 +99,7 @@ pub(super) const TAKE: TakeSql = TakeSql {
 /// are deleted; otherwise the foreign keys would update a receipt once per attachment. Deletes the rows of
 /// attachments, and writes their objects to the outbox unless a remaining row shares the object; keys differ
 /// if any byte does, whatever the column's collation says. Moves the job's row from its locked values, only
-/// while it is running. All or nothing.
+/// while it is running, and counts what is gone in our note. All or nothing.
 macro_rules! change {
     ($status:literal) => {
         concat!(
@@ -120,18 +120,27 @@ macro_rules! change {
             updated_at = $1, heartbeat_at = $1
         where id = $5 and ",
             $status,
-            " and $9 is not null)
-    insert into tikkun_cleanup_outbox
-        (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
-    select $5, $2, $6, $7, storage_path, file_size, $1, $8
-    from gone g
-    where coalesce(storage_path, '') <> ''
-      and not exists (select 1 from gone o
-                      where o.storage_path::text collate \"C\" = g.storage_path::text collate \"C\" and o.id < g.id)
-      and not exists (select 1 from attachments o
-                      where o.storage_path = g.storage_path and o.id not in (select id from gone))
-    order by id
-    returning id, key"
+            " and $9 is not null),
+    written as (
+        insert into tikkun_cleanup_outbox
+            (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
+        select $5, $2, $6, $7, storage_path, file_size, $1, $8
+        from gone g
+        where coalesce(storage_path, '') <> ''
+          and not exists (select 1 from gone o
+                          where o.storage_path::text collate \"C\" = g.storage_path::text collate \"C\" and o.id < g.id)
+          and not exists (select 1 from attachments o
+                          where o.storage_path = g.storage_path and o.id not in (select id from gone))
+        order by id
+        returning id, key),
+    counted as (
+        update tikkun_background_jobs
+        set receipts_counted = receipts_counted + $14,
+            attachments_removed = attachments_removed + cardinality($4::bigint[]),
+            attachments_referenced = attachments_referenced + $15,
+            objects_condemned = objects_condemned + (select count(*) from written)
+        where background_job_id = $5)
+    select id, key from written order by id"
         )
     };
 }

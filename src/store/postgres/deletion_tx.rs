@@ -35,7 +35,7 @@ use crate::store::deletion::{
     Unreferenced, strays,
 };
 use crate::store::row::Cells as _;
-use crate::store::sql::deletion_steps::{locked_job, move_cursor, note_recovered};
+use crate::store::sql::deletion_steps::{count_removed, locked_job, move_cursor, note_recovered};
 use crate::store::sql::outbox::condemned;
 use crate::store::{Condemned, SetAside};
 
@@ -213,6 +213,8 @@ impl PostgresDeletionTx {
             .bind(moved.progress.processed)
             .bind(moved.progress.succeeded)
             .bind(moved.progress.failed)
+            .bind(i64::from(moved.counts.receipts))
+            .bind(i64::from(moved.counts.referenced))
             .fetch_all(&mut *self.tx)
             .await
             .map_err(|error| refused_or_fault(error, CHANGING))
@@ -248,6 +250,7 @@ impl PostgresDeletionTx {
         }
         if let Some(moved) = &change.moved {
             move_cursor(&mut *self.tx, scope, moved, CHANGING).await?;
+            count_removed(&mut *self.tx, scope, moved.counts, objects.len()).await?;
         }
         Ok(objects)
     }

@@ -59,7 +59,7 @@ const HIDDEN: &str = "
     from pg_class t
     where t.oid in (to_regclass('tikkun_background_jobs'), to_regclass('tikkun_set_aside'),
                     to_regclass('tikkun_cleanup_outbox'), to_regclass('tikkun_ended_sessions'),
-                    to_regclass('tikkun_store_check'))
+                    to_regclass('tikkun_store_check'), to_regclass('tikkun_certificates'))
       and row_security_active(t.oid)
       and not (
           select (coalesce(bool_or(permissive and all_rows and command = '*'), false)

@@ -33,7 +33,8 @@ impl OutboxSql for Database {
         select distinct due.id from due cross join lateral (
             select a.storage_path from attachments a where a.storage_path = due.key offset 0) a
         where a.storage_path::text collate \"C\" = due.key collate \"C\")
-    delete from tikkun_cleanup_outbox where id in (select id from needed) returning id, key";
+    delete from tikkun_cleanup_outbox where id in (select id from needed)
+    returning id, key, background_job_id";
 
     // Skips objects that another process is claiming at the moment.
     const CLAIM: Sql = "

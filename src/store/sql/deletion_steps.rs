@@ -6,7 +6,7 @@ use super::engine::{Connection, Sql, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::Pass;
-use crate::store::deletion::{LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
+use crate::store::deletion::{BatchCounts, LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
 use crate::store::row::{self, Cells};
 
 /// Moves the locked cursor and counters, only while the row is running.
@@ -19,6 +19,13 @@ pub const MOVE_CURSOR: &str = "
 /// Resets the count of attempts without progress, and allows another revival, after a successful batch.
 pub const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
+    where background_job_id = $1";
+
+/// Adds to the counts of the certificate.
+pub const COUNT: &str = "
+    update tikkun_background_jobs
+    set receipts_counted = receipts_counted + $2, attachments_removed = attachments_removed + $3,
+        attachments_referenced = attachments_referenced + $4, objects_condemned = objects_condemned + $5
     where background_job_id = $1";
 
 /// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. If creation
@@ -87,6 +94,21 @@ pub async fn move_cursor(
         scope.now.into(),
     ];
     tx.run(MOVE_CURSOR, &values, what).await?;
+    Ok(())
+}
+
+/// Counts what a batch did, for the certificate of its deletion; `objects` are those of its last step.
+pub async fn count_removed(
+    tx: &mut impl Connection,
+    scope: &Scope<'_>,
+    counts: BatchCounts,
+    objects: usize,
+) -> Result<(), Fault> {
+    let objects = i64::from(counts.objects).saturating_add(i64::try_from(objects).unwrap_or(i64::MAX));
+    let counted = [counts.receipts, counts.attachments, counts.referenced].map(i64::from);
+    let values = [scope.job.0].into_iter().chain(counted).chain([objects]).map(Value::from);
+    let values: Vec<_> = values.collect();
+    tx.run(COUNT, &values, "count what a batch has removed").await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! statements that differ.
 
 pub(super) mod background_jobs;
+mod certificates;
 pub(super) mod deletion_steps;
 mod ended_sessions;
 pub(super) mod engine;
@@ -13,6 +14,7 @@ pub(super) mod status_tx;
 use std::sync::Arc;
 
 use self::background_jobs::{JobsSql, SqlBackgroundJobs};
+use self::certificates::SqlCertificates;
 use self::ended_sessions::SqlEndedSessions;
 use self::outbox::{OutboxSql, SqlOutbox};
 use self::receipts::{ReceiptsSql, SqlReceipts};
@@ -31,6 +33,7 @@ where
         background_jobs: Arc::new(SqlBackgroundJobs(Arc::clone(&database))),
         receipts: Arc::new(SqlReceipts(Arc::clone(&database))),
         outbox: Arc::new(SqlOutbox(Arc::clone(&database))),
+        certificates: Arc::new(SqlCertificates(Arc::clone(&database))),
         ended_sessions: Arc::new(SqlEndedSessions(database)),
     };
     measured(store, engine)

@@ -37,6 +37,10 @@ const NEWEST_ERROR: &str = "
     where ($1 is null or business_id = $1) and last_error is not null and parked_at is null
     order by last_error_at desc, id desc limit 1";
 
+/// Counts an object that stays, for the certificate of its deletion.
+const COUNT_NEEDED: &str =
+    "update tikkun_background_jobs set objects_needed = objects_needed + 1 where background_job_id = $1";
+
 /// A page of the outbox; ids grow with the time of condemnation.
 const LIST: &str = "
     select id, background_job_id, business_id, driver, bucket, key, bytes, condemned_at, attempts,
@@ -114,6 +118,9 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
         loop {
             let needed = tx.rows(E::FORGET_NEEDED, &due, what).await?;
             let Some(first) = needed.first() else { break };
+            for object in &needed {
+                tx.run(COUNT_NEEDED, &[object.needed("background_job_id")?.into()], what).await?;
+            }
             tracing::warn!(
                 objects = needed.len(),
                 key = text(first, "key")?,

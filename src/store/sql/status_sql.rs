@@ -21,19 +21,27 @@ pub trait StatusSql: Engine {
     const SET_ASIDE_OF: Sql;
 }
 
-/// Notes the new fence and the start position, and clears the live figures of the last attempt.
+/// Notes the new fence and the start position, and clears the live figures of the last attempt. A certificate is due
+/// from now on. What was counted for it stays, unless nothing is processed: then it is of an older row with this id.
 macro_rules! note_start {
     ($before:literal) => {
         concat!(
             $before,
-            "insert into tikkun_background_jobs
-        (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7)
+            "insert into tikkun_background_jobs as n
+        (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at,
+         certificate)
+    values ($1, $2, $3, $4, $5, $6, $7, 'due')
     on conflict (background_job_id) do update set
         attempt = excluded.attempt, queue_job = excluded.queue_job, barren_attempts = excluded.barren_attempts,
         start_last_id = excluded.start_last_id, start_processed = excluded.start_processed,
         pause_reason = null, waiting_for = null, rate = null, eta_seconds = null, ended = null,
-        cancelled_by_person = false, updated_at = excluded.updated_at"
+        cancelled_by_person = false, updated_at = excluded.updated_at, certificate = 'due',
+        receipts_counted = case when excluded.start_processed > 0 then n.receipts_counted else 0 end,
+        attachments_removed = case when excluded.start_processed > 0 then n.attachments_removed else 0 end,
+        attachments_referenced =
+            case when excluded.start_processed > 0 then n.attachments_referenced else 0 end,
+        objects_condemned = case when excluded.start_processed > 0 then n.objects_condemned else 0 end,
+        objects_needed = case when excluded.start_processed > 0 then n.objects_needed else 0 end"
         )
     };
 }
@@ -81,34 +89,39 @@ pub(super) const NOTE_UNENDED: &str = "
 
 /// Notes a revival; there is no second one before a successful batch.
 pub(super) const NOTE_REVIVED: &str = "
-    update tikkun_background_jobs set revived = true, ended = null, pause_reason = null, updated_at = $2
+    update tikkun_background_jobs
+    set revived = true, ended = null, pause_reason = null, certificate = 'due', updated_at = $2
     where background_job_id = $1";
 
-/// Notes a user's request; one without a queue job keeps the noted queue job.
+/// Notes a user's request; one without a queue job keeps the noted queue job. A certificate is due, if it ends the row.
 pub(super) const NOTE_PERSON: &str = "
     insert into tikkun_background_jobs as n
-        (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at)
-    values ($1, $2, $3, $4, $5, $6)
+        (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at, certificate)
+    values ($1, $2, $3, $4, $5, $6, 'due')
     on conflict (background_job_id) do update set
         pause_reason = excluded.pause_reason, changed_by = excluded.changed_by,
         cancelled_by_person = excluded.cancelled_by_person,
         queue_job = coalesce(excluded.queue_job, n.queue_job), waiting_for = null, rate = null,
-        eta_seconds = null, updated_at = excluded.updated_at";
+        eta_seconds = null, updated_at = excluded.updated_at, certificate = 'due'";
 
 /// Notes the queue job of a new row, in the row's own transaction. It replaces the note of an older row with
 /// this id from before the table was emptied.
 pub(super) const NOTE_QUEUE_JOB: &str = "
-    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values ($1, $2, $3)
+    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at, certificate)
+    values ($1, $2, $3, 'due')
     on conflict (background_job_id) do update set
         attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, start_last_id = null,
         start_processed = null, revived = false, pause_reason = null, waiting_for = null, rate = null,
         eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at, certificate = 'due', receipts_counted = 0,
+        attachments_removed = 0, attachments_referenced = 0, objects_condemned = 0, objects_needed = 0";
 
-/// Notes that a row has failed before an attempt began, so that it is not revived.
+/// Notes that a row has failed before an attempt began, so that it is not revived. It has a certificate, too.
 pub(super) const NOTE_UNBEGUN: &str = "
-    update tikkun_background_jobs set ended = 'failed', pause_reason = null, updated_at = $2
-    where background_job_id = $1";
+    insert into tikkun_background_jobs (background_job_id, ended, updated_at, certificate)
+    values ($1, 'failed', $2, 'due')
+    on conflict (background_job_id) do update set
+        ended = excluded.ended, pause_reason = null, updated_at = excluded.updated_at, certificate = 'due'";
 
 /// Whether the tenant has another row that would violate the unique index.
 pub(super) const OTHER_ACTIVE: &str = "

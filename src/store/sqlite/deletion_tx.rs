@@ -23,7 +23,7 @@ use crate::store::deletion::{
     Taken, Unreferenced, strays,
 };
 use crate::store::row::Cells as _;
-use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
+use crate::store::sql::deletion_steps::{count_removed, locked_job, move_cursor, not_moved, note_recovered};
 use crate::store::sql::engine::{Connection as _, Value};
 use crate::store::sql::outbox::condemned;
 use crate::store::{Condemned, SetAside};
@@ -123,6 +123,7 @@ impl DeletionTx for SqliteDeletionTx {
         self.drop_attachments(change.attachments, &condemned).await?;
         if let Some(moved) = &change.moved {
             self.move_cursor(scope, moved).await?;
+            count_removed(&mut *self.tx, scope, moved.counts, condemned.len()).await?;
         }
         self.are_deleted(&[change.marked, change.receipts].concat()).await?;
         Ok(condemned)
@@ -239,7 +240,7 @@ fn all_done(done: bool) -> Result<(), StepFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sql::deletion_steps::{MOVE_CURSOR, RECOVERED};
+    use crate::store::sql::deletion_steps::{COUNT, MOVE_CURSOR, RECOVERED};
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be scanned completely: the batch itself, never a table.
@@ -293,6 +294,7 @@ mod tests {
             SET_ASIDE,
             MOVE_CURSOR,
             MOVED,
+            COUNT,
             RECOVERED,
         ];
         for statement in statements {

@@ -45,7 +45,7 @@ impl OutboxSql for Database {
               and parked_at is null and next_try_at <= $5 and driver = $1 and bucket = $2
             order by next_try_at, id limit $3) due
         where exists (select 1 from attachments a where a.storage_path = due.key))
-    returning id, key";
+    returning id, key, background_job_id";
     const CLAIM: Sql = claim!("");
     const CLAIM_OF_JOB: Sql = claim!("background_job_id = $4 and ");
 
