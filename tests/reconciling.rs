@@ -154,6 +154,7 @@ async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
         queues: Vec::new(),
         turn: Turns::default().register("rescuer"),
         table: HealthTable::new(),
+        issuer: Arc::default(),
         webhooks: WebhookSender::default(),
     };
     let tracked = vec![tracked()];

@@ -176,6 +176,7 @@ impl Ground {
             queues: queues.iter().map(|queue| (*queue).into()).collect(),
             turn: Turns::default().register("rescuer"),
             table: HealthTable::new(),
+            issuer: Arc::default(),
             webhooks: WebhookSender::default(),
         };
         let wait = Duration::from_secs(1);

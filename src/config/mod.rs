@@ -43,6 +43,7 @@ pub use proxy::{ProxySettings, WebhookProxies};
 pub use reference::{Explained, reference};
 pub use sections::attachments::{AttachmentDriver, AttachmentSettings, R2Settings, S3Settings};
 pub use sections::broker::{BrokerEngine, BrokerSettings, RedisSettings};
+pub use sections::certificate::CertificateSettings;
 pub use sections::deletion::DeletionSettings;
 pub use sections::diagnostics::DiagnosticsSettings;
 pub use sections::http::HttpSettings;

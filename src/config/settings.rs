@@ -7,6 +7,7 @@ use super::proxy::WebhookProxies;
 use super::reader::Reader;
 use super::sections::attachments::AttachmentSettings;
 use super::sections::broker::{BrokerEngine, BrokerSettings};
+use super::sections::certificate::CertificateSettings;
 use super::sections::deletion::DeletionSettings;
 use super::sections::diagnostics::DiagnosticsSettings;
 use super::sections::http::HttpSettings;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub schedules: Vec<Schedule>,
     /// The job that deletes receipts.
     pub deletion: DeletionSettings,
+    /// The key that signs certificates of deletions.
+    pub certificate: CertificateSettings,
     /// How often progress and heartbeats are written.
     pub tracker: TrackerSettings,
     /// The limits and delays for restarts of failing actors.
@@ -109,6 +112,7 @@ impl Settings {
             retention: RetentionSettings::read(reader),
             schedules: schedule::read_all(reader),
             deletion: DeletionSettings::read(reader),
+            certificate: CertificateSettings::read(reader),
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),
             diagnostics: DiagnosticsSettings::read(reader),

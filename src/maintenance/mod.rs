@@ -1,6 +1,7 @@
 //! Work on a schedule, and recovery: [`Scheduler`] enqueues due jobs, [`Rescuer`] recovers the jobs of dead
 //! processes and deletes leftover objects, [`LeaseKeeper`] shows other processes that this one is alive.
 
+mod certification;
 mod clock;
 mod cron_plan;
 mod foreign_workers;

@@ -1,5 +1,5 @@
 //! Recovers what is lost: jobs of dead processes and foreign workers, objects that could not be deleted, rows
-//! without a queue job. Drops ended jobs that have been kept long enough, and keeps those that were enqueued again.
+//! without a queue job, certificates of deletions. Drops ended jobs that have been kept long enough, and keeps those that were enqueued again.
 //! No state is kept across restarts; any process may repeat any action.
 
 use std::time::Duration;
@@ -8,6 +8,7 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::certification::issue_certificates;
 use super::foreign_workers::ForeignWorkers;
 use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
@@ -72,6 +73,8 @@ impl Rescuer {
             faults.extend(foreign_workers.tend(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
+            self.ports.turn.beat();
+            faults.extend(issue_certificates(&self.ports, self.deadline).await.err());
             self.ports.turn.beat();
             if due {
                 faults.extend(self.watch_outbox(&mut alarm).await.err());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::blob::BlobStore;
+use crate::certificate::Issuer;
 use crate::job::{ProcessId, QueueName, Registries};
 use crate::queue::Broker;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct RescuerPorts {
     pub turn: Turn,
     /// The table that counts stuck threads.
     pub table: HealthTable,
+    /// Issues the certificates of deletions.
+    pub issuer: Arc<Issuer>,
     /// Makes the HTTP requests that jobs ask for at their end.
     pub webhooks: WebhookSender,
 }

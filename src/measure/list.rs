@@ -113,6 +113,9 @@ list! {
         OBJECTS = Counter "tikkun_objects_total" ["outcome"]
             "Objects of condemned attachments: deleted, or failed, which are still there after a try and go back to \
              the outbox. One object may fail several times. Their bytes are not known here.";
+        CERTIFICATES = Counter "tikkun_certificates_total" ["state"]
+            "Certificates of deletions that this process issued: final, or provisional while storage still owes objects; \
+             then a final one follows.";
         OUTBOX_OBJECTS = Gauge "tikkun_outbox_objects" ["state"]
             "Objects that are still to be deleted: waiting for their turn, refused by the storage at their last try, \
              or parked by a person. The same in every process.";

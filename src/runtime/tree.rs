@@ -242,8 +242,7 @@ impl TreeBuilder<'_> {
             clock: Clock::of_host(),
             turn: self.ground.turns.register("scheduler"),
         };
-        top.start(self.ground.child("scheduler"), &self.ground.control, move || scheduler).await?;
-        Ok(())
+        top.start(self.ground.child("scheduler"), &self.ground.control, move || scheduler).await.map(|_| ())
     }
 
     async fn timekeepers(
@@ -267,6 +266,7 @@ impl TreeBuilder<'_> {
                 queues: self.ground.process.queues.clone(),
                 turn: self.ground.turns.register("rescuer"),
                 table: top.table().clone(),
+                issuer: Arc::new(settings.certificate.issuer()),
                 webhooks: self.ground.webhooks.clone(),
             },
             settings: settings.rescuer.clone(),

@@ -26,8 +26,8 @@ fn jobs() -> Vec<NewJob> {
             NewJob { delay: Some(Duration::from_secs(3600)), ..scheduled },
         ]
     };
-    let running = named("running", 0, "default", "tikkun.sleep", json!([3600]));
-    (0..EACH).flat_map(each).chain([running]).collect()
+    let running = |number| named("running", number, "default", "tikkun.sleep", json!([3600]));
+    (0..EACH).flat_map(each).chain([0, 1].map(running)).collect()
 }
 
 /// The service, and the names of what it has, by sort.

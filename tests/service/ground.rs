@@ -288,6 +288,17 @@ impl Ground {
             .await;
     }
 
+    /// Waits until every deletion that has ended has its certificate.
+    pub async fn certified(&self, service: &mut Service) {
+        let due = "select count(*) from tikkun_background_jobs n join background_jobs j on j.id = n.background_job_id
+                   where j.status in ('completed', 'failed', 'cancelled') and (n.certificate = 'due'
+                       or n.certificate is not null and not exists (
+                           select 1 from tikkun_cleanup_outbox o where o.background_job_id = j.id))";
+        service
+            .until("certificates of all deletions", async |_| (self.number(due).await == 0).then_some(()))
+            .await;
+    }
+
     /// Waits for the end of a deletion, and checks all that may and all that must not have happened.
     pub async fn completed(&self, service: &mut Service, job: i64, tenant: &Tenant) -> Row {
         let row = self.becomes(service, job, "completed").await;

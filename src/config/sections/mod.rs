@@ -3,6 +3,7 @@
 pub(super) mod attachments;
 pub(super) mod aws;
 pub(super) mod broker;
+pub(super) mod certificate;
 pub(super) mod deletion;
 pub(super) mod diagnostics;
 pub(super) mod http;

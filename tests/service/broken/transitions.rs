@@ -137,6 +137,7 @@ impl Case {
         let mut service = soon(&ground).start().await;
         let job = ground.number("select id from background_jobs").await;
         self.ends(&ground, &mut service, &tenant, job).await;
+        ground.certified(&mut service).await;
         let before = dump(&ground).await;
         looks_again(&ground, &mut service).await;
         assert_eq!(dump(&ground).await, before, "the second look changed something");
