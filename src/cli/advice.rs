@@ -34,6 +34,18 @@ impl Advice {
     /// After: objects stay in the outbox.
     pub(super) const LIST_OUTBOX: Self =
         Self::says("`tikkun outbox list` shows what is there and why it stays");
+    /// After: a deletion has no certificate.
+    pub(super) const CERTIFICATE_LATER: Self = Self::says(
+        "it has one shortly after it has ended, while a service runs; `tikkun top` shows the deletions, `--data FOLDER` \
+                 looks elsewhere",
+    );
+    /// After: a file of certificates cannot be read.
+    pub(super) const EXPORT_CERTIFICATES: Self =
+        Self::says("`tikkun certificate export > FILE` writes all of them, `certificate show ID --json` one");
+    /// After: certificates are not as they were issued.
+    pub(super) const OTHER_COPY: Self = Self::says(
+        "another copy of the file, or `tikkun certificate export` from a backup; compare what differs",
+    );
     /// After: a back end cannot be reached.
     pub(super) const DOCTOR: Self = Self::says(
         "`tikkun doctor` says what does not answer and what to do; jobs wait and go on by themselves",

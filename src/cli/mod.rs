@@ -6,6 +6,7 @@
 
 mod advice;
 mod audited;
+mod certificate;
 mod client;
 mod completions;
 mod config;
@@ -107,6 +108,8 @@ enum Command {
     Watch(watch::Watch),
     /// Lists, deletes, parks and unparks objects that are still to be deleted from storage.
     Outbox(outbox::Outbox),
+    /// Makes keys for certificates of deletions; shows, exports and verifies these.
+    Certificate(certificate::Certificates),
     /// Shows what deleting all receipts of a business would do, without doing it.
     Plan(plan::Plan),
     /// Creates the missing ones of Tikkun's own tables, and nothing else.
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => top.run(&common),
         Command::Watch(watch) => watch.run(&common),
         Command::Outbox(outbox) => outbox.run(&common),
+        Command::Certificate(certificates) => certificates.run(&common),
         Command::Plan(plan) => plan.run(&common),
         Command::Migrate(migrate) => migrate.run(&common),
         Command::Health(health) => health.run(&common),

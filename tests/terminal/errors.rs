@@ -24,7 +24,7 @@ fn holds(folder: &WorkingFolder, (args, env, code, words): &Situation<'_>) {
 #[test]
 fn what_is_wrong_on_the_command_line_says_what_was_expected() {
     let folder = WorkingFolder::new();
-    let situations: [Situation; 16] = [
+    let situations: [Situation; 19] = [
         (&["frobnicate"], &[], 2, &["frobnicate"]),
         (&["job", "list"], &[], 2, &["jobs"]),
         (&["jobs", "list", "--state", "asleep"], &[], 2, &["asleep", "queued", "canceled"]),
@@ -32,6 +32,9 @@ fn what_is_wrong_on_the_command_line_says_what_was_expected() {
         (&["jobs", "list", "--queue", "a,b"], &[], 2, &["--queue", "a,b", "no comma"]),
         (&["queues", "pause", ""], &[], 2, &["not empty"]),
         (&["plan", "all"], &[], 2, &["all"]),
+        (&["certificate", "show", "all"], &[], 2, &["all"]),
+        (&["certificate", "verify", "f", "--key", "short"], &[], 2, &["--key", "64 hexadecimal digits"]),
+        (&["certificate", "verify", "f", "--head", "short"], &[], 2, &["--head", "64 hexadecimal digits"]),
         (&["watch", "seven"], &[], 2, &["seven"]),
         (&["watch", "7", "--every", "10"], &[], 2, &["--every", "200ms"]),
         (&["top", "--interval", "0s"], &[], 2, &["--interval", "longer than zero"]),
@@ -48,7 +51,19 @@ fn what_is_wrong_on_the_command_line_says_what_was_expected() {
 #[test]
 fn what_is_wrong_in_the_configuration_is_named_by_its_key() {
     let folder = WorkingFolder::new();
-    let situations: [Situation; 8] = [
+    let situations: [Situation; 10] = [
+        (
+            &["serve"],
+            &[("TIKKUN_CERTIFICATE__KEY", SECRET)],
+            2,
+            &["certificate.key", "`tikkun certificate keygen`"],
+        ),
+        (
+            &["doctor"],
+            &[("TIKKUN_CERTIFICATE__KEY", SECRET)],
+            2,
+            &["certificate.key", "64 hexadecimal digits"],
+        ),
         (
             &["config", "--set", "deletion.bach=5"],
             &[],
@@ -76,7 +91,8 @@ fn what_cannot_be_opened_or_reached_is_named_with_what_to_check() {
         (format!("http://127.0.0.1:{port}"), format!("broker.url=redis://user:{SECRET}@127.0.0.1:{port}/0"));
     drop(TcpListener::bind("127.0.0.1:0"));
     let secret = &[("INTERNAL_SECRET", SECRET)][..];
-    let situations: [Situation; 13] = [
+    let situations: [Situation; 14] = [
+        (&["certificate", "verify", "nowhere"], &[], 1, &["nowhere", "certificate export"]),
         (&["jobs", "list"], &[], 1, &["data/queue.db", "--data", "tikkun serve"]),
         (&["jobs", "list", "--data", "file"], &[], 1, &["file/queue.db", "--data"]),
         (&["enqueue", "f", "--data", "file"], &[], 1, &["the queue", "--data"]),
@@ -116,7 +132,8 @@ fn jobs_that_are_not_there_or_not_in_the_right_state_say_what_can_be_done() {
     let folder = WorkingFolder::with_data();
     folder.run(&["enqueue", "f", "--id", "x"]);
     let row = folder.deletion(3).to_string();
-    let situations: [Situation; 15] = [
+    let situations: [Situation; 16] = [
+        (&["certificate", "show", "99"], &[], 1, &["background job 99", "has no certificate"]),
         (&["jobs", "show", "nobody"], &[], 1, &["`nobody`", "jobs list"]),
         (&["jobs", "show", "99"], &[], 1, &["background job 99", "jobs list"]),
         (&["jobs", "cancel", "nobody", "no-one"], &[], 1, &["`nobody`", "`no-one`", "jobs list"]),

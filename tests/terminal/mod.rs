@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: what commands answer, in a real terminal too, with tables that fit
 //! it, and with a next step in every error.
 
+mod certificates;
 mod commands;
 mod errors;
 mod pty;

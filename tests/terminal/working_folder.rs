@@ -57,6 +57,17 @@ impl Answer {
     }
 }
 
+/// A request for the deletion of all receipts of business 789.
+pub fn request_of_789() -> NewRequest {
+    NewRequest {
+        business_id: BusinessId(789),
+        user_id: Some(5),
+        job_type: DELETE_RECEIPTS_ALL.to_owned(),
+        queue_job: "carrier".into(),
+        covers: Coverage::Everything,
+    }
+}
+
 impl WorkingFolder {
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
@@ -104,14 +115,7 @@ impl WorkingFolder {
             })
             .collect();
         assert_eq!(trial.insert_receipts(&rows).await.unwrap(), receipts.unsigned_abs());
-        let request = NewRequest {
-            business_id: BusinessId(789),
-            user_id: Some(5),
-            job_type: DELETE_RECEIPTS_ALL.to_owned(),
-            queue_job: "carrier".into(),
-            covers: Coverage::Everything,
-        };
-        match store.background_jobs.request(&request).await.unwrap() {
+        match store.background_jobs.request(&request_of_789()).await.unwrap() {
             Requested::Created(job) => (store, job.id),
             other => panic!("{other:?}"),
         }
