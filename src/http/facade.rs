@@ -12,7 +12,7 @@ use crate::blob::BlobTarget;
 use crate::job::BackgroundJobId;
 use crate::operations::{Deletions, Jobs, StuckAfter, present};
 use crate::queue::ProcessRecord;
-use crate::store::Receipts;
+use crate::store::{Certificates, Receipts};
 
 /// The receipts facade.
 pub struct Facade {
@@ -22,6 +22,8 @@ pub struct Facade {
     pub stuck_after: StuckAfter,
     /// The input of plans.
     pub planning: Planning,
+    /// The certificates of deletions.
+    pub certificates: Arc<dyn Certificates>,
 }
 
 /// The input of plans.

@@ -162,6 +162,7 @@ impl Shown<'_> {
                 batch: settings.deletion.batch,
                 throttle: settings.deletion.throttle,
             },
+            certificates: Arc::clone(&self.ports.store.certificates),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::service::process;
 
 pub mod bulk;
 pub mod calls;
+mod certificates;
 mod changed_requests;
 mod changes;
 mod jobs;

@@ -9,6 +9,7 @@ mod auth;
 mod bulk;
 mod bulk_request;
 mod bulk_step;
+mod certificates;
 mod configuration;
 mod confirmation;
 mod deletions;

@@ -9,7 +9,10 @@ use utoipa::{Modify, OpenApi};
 
 use super::details::ProblemDetails;
 use super::session::COOKIE;
-use super::{bulk, configuration, deletions, events, job, job_log, jobs, overview, queues, sign_in, tenants};
+use super::{
+    bulk, certificates, configuration, deletions, events, job, job_log, jobs, overview, queues, sign_in,
+    tenants,
+};
 use crate::http::limits::SECRET_HEADER;
 
 /// The OpenAPI description.
@@ -19,7 +22,7 @@ use crate::http::limits::SECRET_HEADER;
     paths(
         sign_in::show, sign_in::sign_in, sign_in::sign_out, overview::overview, overview::tree, overview::python, events::events,
         configuration::config, queues::pause, queues::resume, jobs::list, job::show, jobs::cancel, jobs::retry,
-        job::stop, job_log::log, bulk::bulk, deletions::list, deletions::show, deletions::act, tenants::show, tenants::plan, tenants::request,
+        job::stop, job_log::log, bulk::bulk, deletions::list, deletions::show, deletions::act, certificates::show, tenants::show, tenants::plan, tenants::request,
         openapi,
     ),
     security(("secret" = []), ("session" = [])),

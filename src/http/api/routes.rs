@@ -5,7 +5,8 @@ use actix_web::web;
 
 use super::auth::{enter, headers};
 use super::{
-    bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, sign_in, tenants,
+    bulk, certificates, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues,
+    sign_in, tenants,
 };
 
 /// Adds the routes; must come before `/api`.
@@ -35,6 +36,7 @@ pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/jobs/{id}/retry").route(web::post().to(jobs::retry)))
         .service(web::resource("/deletions").route(web::get().to(deletions::list)))
         .service(web::resource("/deletions/{id}").route(web::get().to(deletions::show)))
+        .service(web::resource("/deletions/{id}/certificate").route(web::get().to(certificates::show)))
         .service(web::resource("/deletions/{id}/{action}").route(web::post().to(deletions::act)))
         .service(
             web::resource("/tenants/{id}/deletion")
