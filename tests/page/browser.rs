@@ -73,6 +73,12 @@ impl Browser {
         self.post("/chromium/send_command", &json!({ "cmd": order, "params": params }));
     }
 
+    /// Shows the page as it is printed, or on the screen again.
+    pub fn paper(&self, is_printed: bool) {
+        let media = if is_printed { "print" } else { "" };
+        self.order("Emulation.setEmulatedMedia", &json!({ "media": media }));
+    }
+
     /// Whether the system is light or dark.
     pub fn system(&self, appearance: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": appearance }]);

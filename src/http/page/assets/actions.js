@@ -145,6 +145,8 @@ const acts = {
     if (sure) await change(`/deletions/${id}/cancel`);
   },
   "deletion-refresh": () => load.deletion(),
+  certificate: async ({ id }) => put("deletion", { sealed: await call("GET", `/deletions/${enc(id)}/certificate`) }),
+  print: () => print(),
   "delete-all": async ({ tenant, receipts }) => {
     const title = t("delete_title", { n: Number(receipts), id: tenant });
     if (!(await ask({ title, text: t("delete_text"), go: t("delete_now"), danger: true, typed: tenant }))) return;

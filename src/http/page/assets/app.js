@@ -157,7 +157,7 @@ function arrive(view, id, filter) {
     load.job();
   }
   if (view === "deletion") {
-    put("deletion", { id, detail: null, problem: null });
+    put("deletion", { id, detail: null, sealed: null, problem: null });
     load.deletion();
   }
   if (view === "config") load.config();

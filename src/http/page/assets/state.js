@@ -27,7 +27,7 @@ export const state = {
     seen: { above: 0, fit: 14, tall: 66 },
   },
   job: { id: null, detail: null, log: null, problem: null },
-  deletion: { id: null, detail: null, problem: null },
+  deletion: { id: null, detail: null, sealed: null, problem: null },
   tenant: { id: "", found: null, plan: null, problem: null, busy: false },
   config: { entries: null, search: "", problem: null },
   signin: { problem: null, busy: false },

@@ -4,8 +4,9 @@ import { rateChart } from "../charts.js";
 import { h, ltr } from "../dom.js";
 import { number, secondsBetween, span, t, time } from "../i18n.js";
 import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "../parts.js";
+import { certificate } from "./certificate.js";
 
-export function deletion({ deletion: { id, detail, problem: wrong }, deletions, overview, may }) {
+export function deletion({ deletion: { id, detail, sealed, problem: wrong }, deletions, overview, may }) {
   const back = h("p.back", null, h("a", { href: "#/deletions" }, t("back_to_deletions")));
   const one = deletions?.find((row) => String(row.job_id) === id) ?? detail;
   if (!one)
@@ -19,8 +20,10 @@ export function deletion({ deletion: { id, detail, problem: wrong }, deletions, 
       t("deletion", { id: String(one.job_id) }),
       h("p.muted", null, t("tenant_n", { id: String(one.business_id) })),
       badge(one.status),
+      ENDED.includes(one.status) && button(t("certificate"), "certificate", { id: one.job_id }),
       may && buttons(one),
     ),
+    sealed && certificate(sealed),
     h(
       "section.card.progress-card",
       null,
@@ -88,6 +91,8 @@ export function deletion({ deletion: { id, detail, problem: wrong }, deletions, 
       ),
   ];
 }
+
+const ENDED = ["completed", "failed", "cancelled"];
 
 function buttons(one) {
   const act = (label, action, look) =>
