@@ -13,8 +13,28 @@ use crate::measure::list::CERTIFICATES;
 /// The most certificates issued in one look, since orphaned jobs wait meanwhile.
 const MOST: u32 = 100;
 
+/// Issues certificates, look after look. What hinders it is logged once, and hides nothing else from the log.
+#[derive(Debug, Default)]
+pub(super) struct Certification {
+    is_failing: bool,
+}
+
+impl Certification {
+    /// Issues what is due.
+    pub(super) async fn look(&mut self, ports: &RescuerPorts, deadline: Duration) {
+        let issued = issue_due(ports, deadline).await;
+        let failed_before = std::mem::replace(&mut self.is_failing, issued.is_err());
+        if let Some(fault) = issued.err().filter(|_| !failed_before) {
+            tracing::warn!(
+                error = fault.chain(),
+                "certificates of deletions cannot be issued; they stay due, and are tried again"
+            );
+        }
+    }
+}
+
 /// Issues what is due. One that cannot be issued keeps no other from it; the fault is that of the first such one.
-pub(super) async fn issue_certificates(ports: &RescuerPorts, deadline: Duration) -> Result<(), Fault> {
+async fn issue_due(ports: &RescuerPorts, deadline: Duration) -> Result<(), Fault> {
     let certificates = &ports.store.certificates;
     let due = answer_in(deadline, "look for certificates that are due", certificates.due(MOST)).await?;
     let mut refused = None;

@@ -8,7 +8,7 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::certification::issue_certificates;
+use super::certification::Certification;
 use super::foreign_workers::ForeignWorkers;
 use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
@@ -57,6 +57,7 @@ impl Rescuer {
         let mut failing = false;
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
+        let mut certification = Certification::default();
         let mut foreign_workers = ForeignWorkers::default();
         let mut left_to_others = 0;
         let isolated_threads = IsolatedThreads::new(self.ports.table.clone());
@@ -74,7 +75,7 @@ impl Rescuer {
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();
-            faults.extend(issue_certificates(&self.ports, self.deadline).await.err());
+            certification.look(&self.ports, self.deadline).await;
             self.ports.turn.beat();
             if due {
                 faults.extend(self.watch_outbox(&mut alarm).await.err());
