@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tikkun::blob::{BlobTarget, open_directory};
 use tikkun::config::{DeletionSettings, TrackerSettings};
-use tikkun::deletion::{BatchPorts, CleanUpMode};
-use tikkun::deletion::{DeleteReceipts, DeletionTeam};
+use tikkun::deletion::described::{DeleteDescribed, DescribedTeam, Descriptions};
+use tikkun::deletion::{BatchPorts, CleanUpLimits, CleanUpMode, DeleteReceipts, DeletionTeam};
 use tikkun::fault::{Fault, FaultKind};
 use tikkun::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use tikkun::job::{
@@ -168,8 +168,20 @@ async fn deletion(
         clean_up: CleanUpMode::Off,
     };
     let read = Arc::clone(&jobs);
+    let described = DescribedTeam {
+        descriptions: Arc::new(Descriptions::new(Vec::new(), Arc::clone(&store.described), DEADLINE)),
+        described: Arc::clone(&store.described),
+        outbox: Arc::clone(&store.outbox),
+        blobs: Arc::clone(&batches.blobs),
+        clean_up: CleanUpLimits { deadline: DEADLINE, backoff: batches.outbox_backoff },
+        deadline: DEADLINE,
+        transaction_deadline,
+        thread: thread.clone(),
+    };
+    let described = DeleteDescribed::new(settings.clone(), described);
     let team = DeletionTeam { tracker, jobs: read, deadline: DEADLINE, batches, supervisor, thread };
-    let registry = registry(Registry::default(), DeleteReceipts::new(settings, team), false);
+    let deletions = (DeleteReceipts::new(settings, team), described);
+    let registry = registry(Registry::default(), deletions, false);
     assert!(
         registry.names().eq(names(false)),
         "what a process registers is what `doctor` takes for registered"

@@ -277,6 +277,7 @@ impl Advice {
             StartError::Open(error) => Self::of_open(error),
             StartError::Listen { .. } => Self::OTHER_PORT,
             StartError::Kinds(_) => Self::RENAME_KIND,
+            StartError::Deletions(_) => Self::READ_REFERENCE,
             StartError::Python(error) => error.boot().map_or(Self::READ_REFERENCE, Self::of_boot),
             StartError::Left(_) | StartError::System(_) | StartError::Actors(_) => Self::CHECK_SYSTEM,
         }

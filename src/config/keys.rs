@@ -10,9 +10,11 @@ pub(super) const MANUAL: &str = include_str!("../../config/default.toml");
 
 /// The lists of tables, `[[name]]`. They have no defaults, come from files only, and appear in `default.toml`
 /// as comments.
-pub(super) const LISTS: [&str; 2] = [SCHEDULES, PYTHON_WORKERS];
+pub(super) const LISTS: [&str; 3] = [SCHEDULES, DELETIONS, PYTHON_WORKERS];
 
 pub(super) const SCHEDULES: &str = "schedule";
+/// A section of this name has the settings of all deletions.
+pub(super) const DELETIONS: &str = "deletion";
 /// A section of this name holds what a worker of the list does not say itself.
 pub(super) const PYTHON_WORKERS: &str = "python";
 

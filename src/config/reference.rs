@@ -91,7 +91,9 @@ mod tests {
     fn needed_keys_of_a_list_have_no_default() {
         let needed: Vec<_> = reference().into_iter().filter(|one| one.default.is_none()).collect();
         let keys: Vec<_> = needed.iter().map(|one| format!("{}.{}", one.section, one.key)).collect();
-        assert_eq!(keys, ["schedule.name", "schedule.cron", "schedule.function", "python.command"]);
+        let expected = ["schedule.name", "schedule.cron", "schedule.function"];
+        let expected = [&expected[..], &["deletion.name", "deletion.table", "deletion.id", "python.command"]];
+        assert_eq!(keys, expected.concat());
         assert!(needed.iter().all(|one| one.in_list));
     }
 }

@@ -9,6 +9,7 @@ use super::sections::attachments::AttachmentSettings;
 use super::sections::broker::{BrokerEngine, BrokerSettings};
 use super::sections::certificate::CertificateSettings;
 use super::sections::deletion::DeletionSettings;
+use super::sections::described;
 use super::sections::diagnostics::DiagnosticsSettings;
 use super::sections::http::HttpSettings;
 use super::sections::lease::LeaseSettings;
@@ -25,7 +26,7 @@ use super::sections::traces::TraceSettings;
 use super::sections::tracker::TrackerSettings;
 use super::sections::trust::TlsSettings;
 use super::sections::worker::WorkerSettings;
-use crate::job::{QueueName, Schedule};
+use crate::job::{DescribedDeletion, QueueName, Schedule};
 
 /// All settings of the service. `config/default.toml` explains each value.
 #[derive(Clone, Debug)]
@@ -50,10 +51,12 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// The jobs that are enqueued on a schedule.
     pub schedules: Vec<Schedule>,
-    /// The job that deletes receipts.
+    /// The job that deletes receipts, and the pace of all deletions.
     pub deletion: DeletionSettings,
     /// The key that signs certificates of deletions.
     pub certificate: CertificateSettings,
+    /// The described deletions of other tables.
+    pub deletions: Vec<DescribedDeletion>,
     /// How often progress and heartbeats are written.
     pub tracker: TrackerSettings,
     /// The limits and delays for restarts of failing actors.
@@ -113,6 +116,7 @@ impl Settings {
             schedules: schedule::read_all(reader),
             deletion: DeletionSettings::read(reader),
             certificate: CertificateSettings::read(reader),
+            deletions: described::read_all(reader),
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),
             diagnostics: DiagnosticsSettings::read(reader),

@@ -17,7 +17,7 @@ use super::endings::at_rest;
 use super::pace::{Limits, Pace};
 use super::run::Deletion;
 use super::store_line::StoreLine;
-use super::tracker_line::{Stopped, TrackerLine, Until, patiently};
+use super::tracker_line::{LABEL, Stopped, TrackerLine, Until, patiently};
 use crate::config::DeletionSettings;
 use crate::deletion::{BatchPorts, DeletionBatch};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
@@ -145,7 +145,7 @@ impl DeleteReceipts {
     async fn awaited(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<Option<BackgroundJob>, Stopped> {
         let (until, mut said) = (Instant::now() + self.settings.row_wait, false);
         loop {
-            let row = patiently(ctx, Until::Asked, || self.store.row(id)).await?;
+            let row = patiently((ctx, LABEL), Until::Asked, || self.store.row(id)).await?;
             let left = until.saturating_duration_since(Instant::now());
             if row.is_some() || left.is_zero() {
                 return Ok(row);
@@ -189,7 +189,7 @@ impl DeleteReceipts {
     /// Marks the row of this queue job as failed, even if no attempt could begin: without a word of why it would get
     /// one queue job after another. It is repeated even after a timeout of the job.
     async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
-        let row = patiently(ctx, Until::Drained, || self.store.row(id)).await?;
+        let row = patiently((ctx, LABEL), Until::Drained, || self.store.row(id)).await?;
         // One that names no queue job and does not run is the web application's, and was never begun.
         let is_ours = |row: &BackgroundJob| {
             row.note.queue_job.as_ref().map_or(row.status != Status::Running, |noted| *noted == ctx.job)
@@ -213,7 +213,7 @@ impl DeleteReceipts {
         if begun != Begun::Refused(NotBegun::AtRest(Status::Failed)) || !self.settings.revive_stale {
             return Ok(begun);
         }
-        let row = patiently(ctx, Until::Asked, || self.store.row(begin.id)).await?;
+        let row = patiently((ctx, LABEL), Until::Asked, || self.store.row(begin.id)).await?;
         let attempt = row.map_or(0, |row| row.note.attempt);
         // Begins again whatever the answer: a revival whose answer was lost is refused the second time.
         self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
@@ -223,7 +223,8 @@ impl DeleteReceipts {
     /// The result for a failed row. The process may have died after it failed the row and before it failed
     /// the queue job; that must not count as a success now.
     async fn has_failed(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
-        let row = patiently(ctx, Until::Asked, || self.store.row(id)).await.map_err(Stopped::into_result);
+        let row =
+            patiently((ctx, LABEL), Until::Asked, || self.store.row(id)).await.map_err(Stopped::into_result);
         let row = match row {
             Ok(row) => row,
             Err(stopped) => return stopped,

@@ -1,4 +1,5 @@
-//! The deletion of a tenant's receipts: the job, its batches, its pace, and the clean-up of objects.
+//! Deletions: that of a tenant's receipts, with its job, its batches, its pace and the clean-up of objects; and
+//! [`described`], those of any table.
 //!
 //! The job [`DeleteReceipts`] asks [`DeletionBatch`] for one batch after the other. A batch is committed
 //! together with the cursor, and its objects are deleted while the next batch runs.
@@ -9,6 +10,7 @@ mod clean_up;
 mod clean_up_lane;
 mod delete_receipts;
 mod deletion_batch;
+pub mod described;
 mod endings;
 mod outcome;
 mod pace;

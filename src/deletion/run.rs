@@ -13,7 +13,7 @@ use super::batch_size::BatchSize;
 use super::outcome::Outcome;
 use super::pace::{AfterFault, Pace};
 use super::store_line::StoreLine;
-use super::tracker_line::{Stopped, TrackerLine, Until, log_backoff, patiently, restarting};
+use super::tracker_line::{LABEL, Stopped, TrackerLine, Until, log_backoff, patiently, restarting};
 use crate::config::DeletionSettings;
 use crate::deletion::{BatchDone, DeletionBatch, RunBatch};
 use crate::failpoint;
@@ -156,10 +156,10 @@ impl Deletion<'_> {
     /// The outcome of all attempts together.
     async fn outcome(&self) -> Result<Outcome, Stopped> {
         let id = self.row.id;
-        let row = patiently(self.ctx, Until::Asked, || self.store.row(id)).await?;
+        let row = patiently((self.ctx, LABEL), Until::Asked, || self.store.row(id)).await?;
         let Some(row) = row else { return Ok(Outcome::All) };
-        let set_aside = patiently(self.ctx, Until::Asked, || self.store.set_aside(id)).await?;
-        let hidden = patiently(self.ctx, Until::Asked, || self.store.may_be_hidden()).await?;
+        let set_aside = patiently((self.ctx, LABEL), Until::Asked, || self.store.set_aside(id)).await?;
+        let hidden = patiently((self.ctx, LABEL), Until::Asked, || self.store.may_be_hidden()).await?;
         Ok(Outcome::of(&row.progress, set_aside.as_ref(), &row.cursor, hidden))
     }
 
@@ -219,7 +219,7 @@ impl Deletion<'_> {
                     .await
             }
             AfterFault::Wait { delay, failures, outage } => {
-                log_backoff(delay, failures, fault);
+                log_backoff(LABEL, (delay, failures), fault);
                 self.waiting(Some(fault.chain())).await;
                 let began = Instant::now();
                 let slept = if outage {

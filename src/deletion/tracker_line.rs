@@ -47,6 +47,9 @@ pub(super) fn timed_out() -> JobError {
     JobError::permanent(StopReason::TimedOut)
 }
 
+/// What the log lines of the deletion of receipts begin with.
+pub(super) const LABEL: &str = "RECEIPTS_DELETE";
+
 /// How long a call is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
@@ -56,9 +59,10 @@ pub(super) enum Until {
     Drained,
 }
 
-/// Repeats a call until there is an answer. Meanwhile the job waits, and its time limits are suspended.
+/// Repeats a call until there is an answer. Meanwhile the job waits, and its time limits are suspended. Log lines begin
+/// with `label`.
 pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
-    ctx: &JobContext,
+    (ctx, label): (&JobContext, &str),
     until: Until,
     ask: impl Fn() -> F,
 ) -> Result<T, Stopped> {
@@ -71,7 +75,7 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
         };
         failures += 1;
         let delay = Backoff::BATCH.plain(failures);
-        log_backoff(delay, failures, &fault);
+        log_backoff(label, (delay, failures), &fault);
         // A stopping job still makes the call, but does not wait for a late answer.
         match until {
             Until::Asked => ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?,
@@ -91,7 +95,7 @@ impl TrackerLine {
         T: Send + 'static,
         StatusTracker: Handler<M>,
     {
-        patiently(ctx, Until::Asked, || self.send(message())).await
+        patiently((ctx, LABEL), Until::Asked, || self.send(message())).await
     }
 
     /// Calls the tracker until it answers, even if the job's time is over.
@@ -101,7 +105,7 @@ impl TrackerLine {
         T: Send + 'static,
         StatusTracker: Handler<M>,
     {
-        patiently(ctx, Until::Drained, || self.send(message())).await
+        patiently((ctx, LABEL), Until::Drained, || self.send(message())).await
     }
 
     async fn send<M, T>(&self, message: M) -> Result<T, Fault>
@@ -122,10 +126,10 @@ pub(super) fn restarting(lost: MailboxError) -> Fault {
 }
 
 /// Logs the delay, for users, while a batch fails.
-pub(super) fn log_backoff(delay: Duration, failures: u32, fault: &Fault) {
+pub(super) fn log_backoff(label: &str, (delay, failures): (Duration, u32), fault: &Fault) {
     tracing::warn!(error = fault.chain(), "a batch cannot be deleted now");
     tracing::warn!(
         target: USER_LOG, { delay_s = delay.as_secs(), failures },
-        "⏳ [RECEIPTS_DELETE] Backing off {}s after {failures} failures", delay.as_secs()
+        "⏳ [{label}] Backing off {}s after {failures} failures", delay.as_secs()
     );
 }

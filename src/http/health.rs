@@ -13,6 +13,7 @@ use super::python::PythonReader;
 use super::views::time;
 use super::writes::Refusals;
 use super::{Problem, Writes};
+use crate::deletion::described::Descriptions;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{QueueName, Schedule};
 use crate::maintenance::SCHEDULER_ROLE;
@@ -47,6 +48,8 @@ pub struct HealthReader {
     pub children: HealthTable,
     /// The running jobs.
     pub running: Running,
+    /// The described deletions.
+    pub deletions: Arc<Descriptions>,
     /// The configuration of this worker.
     pub worker: WorkerConfig,
     /// The schedules.
@@ -98,6 +101,8 @@ struct Reading {
     outbox: Result<OutboxSummary, Fault>,
     refusals: Refusals,
     unserved: BTreeMap<QueueName, Unserved>,
+    /// Described deletions that cannot be used, with the reasons.
+    unusable: BTreeMap<String, String>,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -168,7 +173,8 @@ impl HealthReader {
             self.within(self.store.outbox.summary(None)),
             self.writes.refused(),
         );
-        Reading { counts, paused, scheduler, outbox, refusals, unserved: self.outages.by_queue() }
+        let (unserved, unusable) = (self.outages.by_queue(), self.deletions.unusable());
+        Reading { counts, paused, scheduler, outbox, refusals, unserved, unusable }
     }
 
     fn body(&self, status: &str, reading: &Reading) -> Value {
@@ -203,6 +209,7 @@ impl HealthReader {
             "refuses_writes": reading.refusals,
             "queues": self.queues(counts, paused),
             "not_served": not_served,
+            "unusable_deletions": reading.unusable,
             "scheduler": scheduler_view(leader),
             "worker": self.worker,
             "summary": summary(counts),
@@ -274,6 +281,7 @@ fn status(reading: &Reading, hindered: Hindered, thresholds: Thresholds) -> &'st
         outbox: reading.outbox.as_ref().ok(),
         refusing: reading.refusals.keys().copied().collect(),
         unserved: unserved_queues(&reading.unserved),
+        unusable_deletions: reading.unusable.len(),
         hindered,
         stuck_threads: 0,
         thresholds,
@@ -302,6 +310,7 @@ mod tests {
             outbox: Ok(OutboxSummary::default()),
             refusals: Refusals::new(),
             unserved: BTreeMap::new(),
+            unusable: BTreeMap::new(),
         }
     }
 
@@ -315,6 +324,9 @@ mod tests {
         let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
         overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, ..OutboxSummary::default() });
         assert_eq!(status(&overdue, Hindered::No, THRESHOLDS), "degraded");
+        let mut undescribed = reading(0, 0, 75);
+        undescribed.unusable.insert("recordings".to_owned(), "there is no table `recordings`".to_owned());
+        assert_eq!(status(&undescribed, Hindered::No, THRESHOLDS), "degraded");
         let mut refused = reading(0, 0, 75);
         refused.outbox = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
         assert_eq!(status(&refused, Hindered::No, THRESHOLDS), "degraded", "only a person can help");

@@ -5,32 +5,44 @@ use std::sync::Arc;
 
 use super::diagnostics;
 use crate::deletion::DeleteReceipts;
+use crate::deletion::described::DeleteDescribed;
 use crate::job::{Job, KindClash, KindName, Registry};
 
 /// A kind of Tikkun's other than the trial jobs: what is known of it before a process has made what it works with.
 struct OwnKind {
     name: &'static str,
     free_in: fn(&Registry) -> Result<(), KindClash>,
-    add: fn(Registry, &Arc<DeleteReceipts>) -> Registry,
+    add: fn(Registry, &OwnJobs) -> Registry,
+}
+
+/// The kinds that a process has made.
+struct OwnJobs {
+    receipts: Arc<DeleteReceipts>,
+    described: Arc<DeleteDescribed>,
 }
 
 impl OwnKind {
-    const fn of<J: Job>(add: fn(Registry, &Arc<DeleteReceipts>) -> Registry) -> Self {
+    const fn of<J: Job>(add: fn(Registry, &OwnJobs) -> Registry) -> Self {
         Self { name: J::NAME, free_in: Registry::free_for::<J>, add }
     }
 }
 
 /// All of them. Trial jobs stand in `diagnostics::register`.
-const OWN_KINDS: &[OwnKind] = &[OwnKind::of::<DeleteReceipts>(|registry, delete_receipts| {
-    registry.with_boxed(delete_receipts.clone())
-})];
+const OWN_KINDS: &[OwnKind] = &[
+    OwnKind::of::<DeleteReceipts>(|registry, made| registry.with_boxed(made.receipts.clone())),
+    OwnKind::of::<DeleteDescribed>(|registry, made| registry.with_boxed(made.described.clone())),
+];
 
 /// All kinds of jobs of a process: its `own` ones and those of Tikkun, of which the test jobs only with
 /// `diagnostics`.
 #[must_use]
-pub fn registry(own: Registry, delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
-    let delete_receipts = Arc::new(delete_receipts);
-    let registry = OWN_KINDS.iter().fold(own, |registry, kind| (kind.add)(registry, &delete_receipts));
+pub fn registry(
+    own: Registry,
+    (receipts, described): (DeleteReceipts, DeleteDescribed),
+    diagnostics: bool,
+) -> Registry {
+    let made = OwnJobs { receipts: Arc::new(receipts), described: Arc::new(described) };
+    let registry = OWN_KINDS.iter().fold(own, |registry, kind| (kind.add)(registry, &made));
     if diagnostics { diagnostics::register(registry) } else { registry }
 }
 
@@ -101,7 +113,7 @@ mod tests {
     fn each_of_them_is_known_by_its_name_and_its_last_part_and_trials_only_where_they_are_on() {
         for name in names(true) {
             let spellings = [name, name.rsplit('.').next().unwrap()].map(KindName::from);
-            let is_trial = name.starts_with("tikkun.");
+            let is_trial = name.starts_with("tikkun.") && name != DeleteDescribed::NAME;
             assert!(spellings.iter().all(|one| is_registered(one, true)), "{name}");
             assert!(spellings.iter().all(|one| is_registered(one, false) != is_trial), "{name}");
         }

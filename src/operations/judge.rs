@@ -40,6 +40,8 @@ pub struct ServiceFacts<'a> {
     pub refusing: Vec<&'static str>,
     /// Queues that the broker does not serve to this process, each with whether no job at all is taken from it.
     pub unserved: Vec<(&'a str, bool)>,
+    /// How many described deletions do not fit the tables.
+    pub unusable_deletions: usize,
     /// Which jobs this process cannot run now.
     pub hindered: Hindered,
     /// Threads that are stuck in job code.
@@ -173,9 +175,12 @@ pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
         Hindered::InPart => found.push(reason(Severity::Degraded, "some_jobs_cannot_run")),
         Hindered::Wholly => found.push(reason(Severity::Unhealthy, "jobs_cannot_run")),
     }
-    if facts.stuck_threads > 0 {
-        let count = u64::try_from(facts.stuck_threads).ok();
-        found.push(Reason { count, ..reason(Severity::Notice, "stuck_threads") });
+    let counted = [
+        (Severity::Degraded, "deletions_unusable", facts.unusable_deletions),
+        (Severity::Notice, "stuck_threads", facts.stuck_threads),
+    ];
+    for (severity, code, count) in counted.into_iter().filter(|(.., count)| *count > 0) {
+        found.push(Reason { count: u64::try_from(count).ok(), ..reason(severity, code) });
     }
     found.sort_by_key(|reason| reason.severity);
     let status = match found.first().map(|worst| worst.severity) {
@@ -232,6 +237,7 @@ mod tests {
             outbox: Some(&outbox),
             refusing: Vec::new(),
             unserved: Vec::new(),
+            unusable_deletions: 0,
             hindered: Hindered::No,
             stuck_threads: 0,
             thresholds: Thresholds {
@@ -301,6 +307,12 @@ mod tests {
             facts.refusing = vec!["broker"];
         });
         assert_eq!(refused, ("unhealthy", vec!["broker_refuses_writes"]));
+    }
+
+    #[test]
+    fn deletion_that_does_not_fit_the_tables_degrades_the_service() {
+        let unusable = codes(|facts| facts.unusable_deletions = 1);
+        assert_eq!(unusable, ("degraded", vec!["deletions_unusable"]));
     }
 
     #[test]

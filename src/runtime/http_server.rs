@@ -73,6 +73,7 @@ impl Shown<'_> {
             store: self.ports.store.clone(),
             children: self.tree.table.clone(),
             running: self.tree.running.clone(),
+            deletions: Arc::clone(&self.tree.descriptions),
             worker: worker_config(settings),
             schedules: settings.schedules.as_slice().into(),
             thresholds: Thresholds {

@@ -199,7 +199,8 @@ impl Service {
             webhooks: WebhookSender::new(settings.tls.ca_file.clone(), settings.webhook_proxies.clone()),
         };
         let (webhooks, pools) = (ground.webhooks.clone(), teams.pools());
-        let tree = TreeBuilder { ground, teams: &teams }.build().await?;
+        let descriptions = ground.descriptions().await?;
+        let tree = TreeBuilder { ground, teams: &teams, descriptions }.build().await?;
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
         let probes = web::Data::new(probes(&settings, &tree, &writes));
         let shown = Shown {

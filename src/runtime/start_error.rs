@@ -30,6 +30,9 @@ pub enum StartError {
     /// Two kinds of jobs have the same name.
     #[error("cannot start: {0}")]
     Kinds(#[from] KindClash),
+    /// A description of a deletion does not fit the tables, and all have to (`store.strict_schema`).
+    #[error("cannot start: {0}; with STRICT_SCHEMA_CHECK=0 only such a deletion is out of use")]
+    Deletions(String),
     /// A Python worker cannot be served.
     #[error(transparent)]
     Python(#[from] PythonStartError),

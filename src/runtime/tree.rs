@@ -17,16 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use tokio::sync::{oneshot, watch};
 
-use super::ground::{DEADLINE, Ground, MAILBOX, STORAGE_DEADLINE};
+use super::ground::{DEADLINE, Ground, MAILBOX};
 use super::listening::{Crew, slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
 use super::runner_threads::{AllThreads, RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
 use super::teams::Teams;
-use crate::deletion::{BatchPorts, CleanUpMode, DeleteReceipts, DeletionTeam};
+use crate::deletion::DeleteReceipts;
+use crate::deletion::described::{DeleteDescribed, Descriptions};
 use crate::job::Registries;
 use crate::kinds::registry;
 use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
@@ -42,6 +43,7 @@ pub(super) struct Tree {
     pub turns: Turns,
     pub outages: Outages,
     pub running: Running,
+    pub descriptions: Arc<Descriptions>,
     pub tracker: Addr<StatusTracker>,
     /// The threads of each team.
     pub runners: Vec<Arc<Threads>>,
@@ -58,6 +60,7 @@ pub(super) struct Tree {
 pub(super) struct TreeBuilder<'a> {
     pub ground: Ground<'a>,
     pub teams: &'a Teams,
+    pub descriptions: Arc<Descriptions>,
 }
 
 impl TreeBuilder<'_> {
@@ -77,8 +80,10 @@ impl TreeBuilder<'_> {
         let deletions = top.branch(self.ground.supervisor("deletions")).await?;
         let batches = role.runs_jobs().then(Arbiter::new);
         let thread = batches.as_ref().map_or_else(|| self.ground.control.clone(), Arbiter::handle);
-        let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
-        let (crews, registries) = self.crews(deletion);
+        let descriptions = Arc::clone(&self.descriptions);
+        let described = self.ground.delete_described(&descriptions, thread.clone());
+        let receipts = self.ground.delete_receipts(tracker.clone(), (deletions, thread));
+        let (crews, registries) = self.crews(receipts, described);
         warn_of_foreign(self.ground.settings, &registries);
         let mut runners = Vec::new();
         if role.runs_jobs() {
@@ -107,6 +112,7 @@ impl TreeBuilder<'_> {
             turns: self.ground.turns.clone(),
             outages: self.ground.outages.clone(),
             running,
+            descriptions,
             tracker,
             runners,
             listeners,
@@ -155,9 +161,9 @@ impl TreeBuilder<'_> {
     }
 
     /// The teams, kinds in Rust first; and who knows the jobs of which queue.
-    fn crews(&self, deletion: DeleteReceipts) -> (Vec<Crew>, Registries) {
+    fn crews(&self, receipts: DeleteReceipts, described: DeleteDescribed) -> (Vec<Crew>, Registries) {
         let settings = self.ground.settings;
-        let kinds = registry(self.teams.own.clone(), deletion, settings.diagnostics.enabled);
+        let kinds = registry(self.teams.own.clone(), (receipts, described), settings.diagnostics.enabled);
         let python = self.teams.python.iter().map(|team| Crew {
             served: team.served.clone(),
             registry: Arc::new(kinds.only(&team.native).with_foreign(team.worker.jobs())),
@@ -173,28 +179,6 @@ impl TreeBuilder<'_> {
         let mut registries = Registries::new(usual);
         crews.iter().skip(1).for_each(|crew| registries.add(&crew.served.queues, &crew.registry));
         (crews, registries)
-    }
-
-    fn delete_receipts(
-        &self,
-        tracker: Addr<StatusTracker>,
-        (supervisor, thread): (Supervisor, ArbiterHandle),
-    ) -> DeleteReceipts {
-        let (settings, store) = (&self.ground.settings, &self.ground.ports.store);
-        let told = &settings.deletion;
-        let batches = BatchPorts {
-            receipts: Arc::clone(&store.receipts),
-            outbox: Arc::clone(&store.outbox),
-            blobs: Arc::clone(&self.ground.ports.blobs),
-            tracker: tracker.clone().recipient(),
-            transaction_deadline: settings.store.transaction_deadline(),
-            storage_deadline: STORAGE_DEADLINE,
-            outbox_backoff: settings.rescuer.outbox_backoff(),
-            clean_up: CleanUpMode::of(told.storage_delete, told.throttle),
-        };
-        let (jobs, deadline) = (Arc::clone(&store.background_jobs), settings.tracker.deadline);
-        let team = DeletionTeam { tracker, jobs, deadline, batches, supervisor, thread };
-        DeleteReceipts::new(told.clone(), team)
     }
 
     /// Starts the threads of each team.

@@ -13,6 +13,10 @@ use super::background_jobs::{
 };
 use super::batch_refusals::BatchRefusals;
 use super::certificates::Certificates;
+use super::described::{
+    BeginDescribed, BegunDescribed, CoveredRows, DescribedDeletions, DescribedOrder, DescribedOutcome,
+    DescribedRow, EndDescribed, ExaminedDeletion, FittedDeletion,
+};
 use super::ended_sessions::{EndedSession, EndedSessions};
 use super::outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 use super::plan::DeletionPlan;
@@ -21,7 +25,7 @@ use crate::blob::BlobTarget;
 use crate::certificate::{Issuer, Sealed};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
-use crate::job::{BackgroundJobId, Backoff, BusinessId, JobId};
+use crate::job::{BackgroundJobId, Backoff, BusinessId, DescribedDeletion, JobId};
 use crate::measure::BackendCalls;
 
 /// A port with its counters.
@@ -39,6 +43,7 @@ pub(super) fn measured(store: Store, engine: &'static str) -> Store {
     Store {
         background_jobs: Measured::around(store.background_jobs, calls, &refusals),
         receipts: Measured::around(store.receipts, calls, &refusals),
+        described: Measured::around(store.described, calls, &refusals),
         outbox: Measured::around(store.outbox, calls, &refusals),
         certificates: Measured::around(store.certificates, calls, &refusals),
         ended_sessions: Measured::around(store.ended_sessions, calls, &refusals),
@@ -125,6 +130,20 @@ count! {
 
     fn leave_off(&self, job: BackgroundJobId) {
         self.refusals.left_off(job);
+    }
+}
+
+count! {
+    DescribedDeletions {
+        counted examine(all: &[DescribedDeletion]) -> Vec<ExaminedDeletion>;
+        counted begin(begin: &BeginDescribed) -> BegunDescribed;
+        counted count(deletion: &FittedDeletion, row: &DescribedRow) -> CoveredRows;
+        counted delete(order: &DescribedOrder) -> DescribedOutcome;
+        counted beat(id: i64, attempt: u32) -> Option<DescribedRow>;
+        counted end(id: i64, attempt: u32, end: &EndDescribed) -> bool;
+        counted fail(queue_job: &JobId, error: &str) -> ();
+        counted note(id: i64, total: Option<i64>, kept: Option<i64>) -> ();
+        counted first_set_aside(id: i64) -> Option<(String, String)>;
     }
 }
 

@@ -1,4 +1,5 @@
-//! The database ports for background jobs, receipts, the clean-up outbox, certificates and ended sessions, with adapters.
+//! The database ports for background jobs, receipts, described tables, the clean-up outbox, certificates and ended
+//! sessions, with adapters.
 //!
 //! The main guarantee: marking receipts, condemning attachments, writing the outbox and moving cursor and
 //! counters are one transaction ([`Receipts::delete_batch`]).
@@ -11,6 +12,7 @@ mod batch_refusals;
 mod certificates;
 mod coverage;
 mod deletion;
+mod described;
 mod ended_sessions;
 mod first_look;
 mod keep_rules;
@@ -34,6 +36,10 @@ pub use background_jobs::{
     Watched,
 };
 pub use certificates::Certificates;
+pub use described::{
+    BeginDescribed, BegunDescribed, CoveredRows, DescribedBatch, DescribedDeletions, DescribedOrder,
+    DescribedOutcome, DescribedRow, EndDescribed, ExaminedDeletion, FittedDeletion,
+};
 pub use ended_sessions::{EndedSession, EndedSessions};
 pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 pub use plan::{DeletionPlan, Estimate, Kept};
@@ -62,6 +68,8 @@ pub struct Store {
     pub background_jobs: Arc<dyn BackgroundJobs>,
     /// `receipts` and `attachments`.
     pub receipts: Arc<dyn Receipts>,
+    /// The tables that the configuration describes.
+    pub described: Arc<dyn DescribedDeletions>,
     /// Objects that are to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
     /// Certificates of deletions that have ended.

@@ -7,6 +7,7 @@ use crate::service::client;
 use crate::service::process;
 mod application;
 mod commands;
+mod described;
 mod going_back;
 pub mod ground;
 mod late_database;

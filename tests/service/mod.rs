@@ -6,6 +6,7 @@ use crate::servers::s3;
 mod broken;
 mod cancellation;
 pub mod client;
+pub mod described;
 mod disk_room;
 mod drain;
 mod facade;

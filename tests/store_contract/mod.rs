@@ -6,6 +6,7 @@ mod certificates;
 mod concurrency;
 mod coverage;
 mod deletion;
+mod described;
 mod model;
 mod outbox;
 mod people;
@@ -171,6 +172,35 @@ macro_rules! contract {
             }
             sessions {
                 an_ended_session_is_known_until_its_time_has_passed
+            }
+            described {
+                rows_go_with_their_children_and_objects_and_shared_objects_stay
+                key_that_only_deleted_rows_share_goes_once
+                object_that_receipts_have_stays
+                uuid_ids_are_bounded_by_the_time_of_creation
+                text_ids_are_bounded_by_the_time_of_creation
+                whole_numbers_are_in_the_order_of_numbers
+                rows_above_the_bound_of_the_request_stay
+                row_that_commits_late_under_a_low_id_is_found_by_the_sweep
+                condition_is_that_of_the_moment_of_the_request
+                table_without_a_tenant_is_deleted_as_a_whole
+                tenant_must_be_a_value_of_its_column
+                rows_pointed_to_go_when_nothing_points_to_them_any_more
+                marked_rows_stay_and_lose_what_they_point_to
+                row_that_is_refused_is_set_aside_with_all_that_is_its_own
+                row_that_is_kept_without_an_error_is_set_aside
+                row_that_something_undescribed_refers_to_is_set_aside
+                row_with_very_many_children_goes_in_portions
+                older_attempt_and_a_row_that_a_person_cancelled_commit_nothing
+                request_is_carried_by_one_queue_job_at_a_time
+                attempt_goes_on_from_the_cursor
+                foreign_key_that_is_made_between_batches_stops_them
+                sql_in_any_field_is_refused_and_changes_nothing
+                bad_descriptions_are_named_with_their_place
+                missing_index_is_told_with_the_statement_that_makes_it
+                cycles_and_undescribed_cascades_are_refused
+                bad_description_leaves_the_others_usable
+                trigger_on_a_described_table_is_told
             }
             concurrency {
                 a_link_made_during_the_deletion_keeps_its_attachment

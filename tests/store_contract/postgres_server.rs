@@ -106,7 +106,8 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
                  grant select, update on receipts to {role};
                  grant select, update, delete on attachments to {role};
                  grant select, insert, update, delete on tikkun_background_jobs, tikkun_set_aside,
-                     tikkun_cleanup_outbox, tikkun_ended_sessions, tikkun_store_check to {role};
+                     tikkun_cleanup_outbox, tikkun_ended_sessions, tikkun_store_check, tikkun_deletions,
+                     tikkun_rows_set_aside to {role};
                  grant select, insert on tikkun_certificates to {role};
                  grant select on tikkun_store_migrations to {role}"
             ),

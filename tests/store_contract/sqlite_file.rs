@@ -76,7 +76,9 @@ async fn our_migrations_keep_to_their_own_table() {
             "tikkun_background_jobs",
             "tikkun_certificates",
             "tikkun_cleanup_outbox",
+            "tikkun_deletions",
             "tikkun_ended_sessions",
+            "tikkun_rows_set_aside",
             "tikkun_set_aside",
             "tikkun_store_check",
             "tikkun_store_migrations"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{Facts, Queues};
 use super::finding::{Finding, Severity, age, finding, whole_seconds};
-use super::{job, leases, timekeeping};
+use super::{described, job, leases, timekeeping};
 use crate::job::QueueName;
 use crate::operations::{CleanupAlarm, cleanup_alarm};
 use crate::queue::{ProcessRecord, Risk};
@@ -26,6 +26,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(timekeeping::schedules(facts, queues));
     }
     findings.extend(hindrances(facts));
+    findings.extend(described::deletions(facts));
     findings.extend(outbox(facts));
     findings.extend(one_by_one(facts));
     findings.extend(elsewhere(facts));
@@ -274,7 +275,7 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::facts::{ForeignSchedule, Patient, Rules, Silent, UnknownFunction, Unserved};
     use std::time::Duration;
 
@@ -288,7 +289,7 @@ mod tests {
     use crate::store::OutboxSummary;
 
     /// A service without faults.
-    fn well() -> Facts {
+    pub(in crate::cli::doctor) fn well() -> Facts {
         let now = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
         let process = ProcessRecord {
             id: "p".into(),
@@ -317,6 +318,7 @@ mod tests {
             },
             database: Ok(OutboxSummary::default()),
             hindrances: Vec::new(),
+            deletions: Ok(Vec::new()),
             queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
             attachments: Ok(None),
             elsewhere: None,

@@ -9,7 +9,7 @@ use crate::job::background::BackgroundJob;
 use crate::job::{JobId, JobRecord, KindName, QueueName};
 use crate::operations::{Elsewhere, StuckAfter};
 use crate::queue::{LeadershipState, Overdue, PausedQueue, ProcessRecord, QueueCounts, Risk};
-use crate::store::OutboxSummary;
+use crate::store::{ExaminedDeletion, OutboxSummary};
 
 /// The facts at one moment. A back end that cannot be reached is represented by its error.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub database: Result<OutboxSummary, String>,
     /// Triggers, policies and the like in the database that may prevent our changes.
     pub hindrances: Vec<String>,
+    /// The described deletions, compared with the tables.
+    pub deletions: Result<Vec<ExaminedDeletion>, String>,
     /// The queues.
     pub queues: Result<Queues, Unserved>,
     /// Whether the storage can be reached, and if so, its error for bulk deletions, if it refuses them.

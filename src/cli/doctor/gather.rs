@@ -19,7 +19,7 @@ use crate::maintenance::SCHEDULER_ROLE;
 use crate::operations::Elsewhere;
 use crate::queue::{Broker, JobFilter};
 use crate::runtime::{OpenError, Reach, tracked_deletions};
-use crate::store::{OutboxSummary, Store};
+use crate::store::{ExaminedDeletion, OutboxSummary, Store};
 use crate::tracking::TrackedKind;
 
 /// The most waiting jobs read per queue and state, and the most rows. It suffices to name causes, and is quick even
@@ -76,11 +76,27 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         warnings: warnings(loaded),
         database,
         hindrances,
+        deletions: described(store, settings, limit).await,
         queues,
         attachments,
         elsewhere,
         asked: asked.map(str::to_owned),
         patients,
+    }
+}
+
+/// The described deletions, compared with the tables.
+async fn described(
+    store: Option<&Store>,
+    settings: &Settings,
+    limit: Duration,
+) -> Result<Vec<ExaminedDeletion>, String> {
+    match store {
+        Some(store) if !settings.deletions.is_empty() => {
+            let examined = within(limit, store.described.examine(&settings.deletions)).await;
+            examined.map_err(|fault| fault.chain())
+        }
+        _ => Ok(Vec::new()),
     }
 }
 

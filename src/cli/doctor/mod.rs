@@ -1,8 +1,9 @@
 //! `tikkun doctor`: finds out what is wrong, or why one job does not move, and what to do about it.
 //!
 //! `facts` defines the input, `gather` and `holding` read it, `diagnosis` derives findings without any I/O, `job` those
-//! of one job, `leases` those about processes, `timekeeping` those about the scheduler, and `python` those about a Python worker's command.
+//! of one job, `described` those about described deletions, `leases` those about processes, `timekeeping` those about the scheduler, and `python` those about a Python worker's command.
 
+mod described;
 mod diagnosis;
 mod facts;
 mod finding;

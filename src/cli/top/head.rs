@@ -119,6 +119,9 @@ fn in_words(reason: &Reason) -> String {
         "some_jobs_cannot_run" => {
             "some jobs cannot be run: their python processes cannot be started".to_owned()
         }
+        "deletions_unusable" => {
+            format!("{count} described deletions do not fit the tables: `tikkun doctor` says why")
+        }
         "no_scheduler" => "no scheduler is running: delayed jobs do not come due".to_owned(),
         "cleanup_overdue" => format!("storage owes {count} objects for too long"),
         "many_failed" => format!("{count} jobs have failed{limit}"),

@@ -5,6 +5,7 @@ pub(super) mod aws;
 pub(super) mod broker;
 pub(super) mod certificate;
 pub(super) mod deletion;
+pub(super) mod described;
 pub(super) mod diagnostics;
 pub(super) mod http;
 pub(super) mod lease;

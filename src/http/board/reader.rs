@@ -96,6 +96,7 @@ impl BoardReader {
             outbox: outbox.filter(|_| reading.active.is_ok()),
             refusing,
             unserved: unserved_queues(&unserved),
+            unusable_deletions: self.health.deletions.unusable().len(),
             hindered: self.health.hindered(),
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,

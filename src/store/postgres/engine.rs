@@ -3,16 +3,17 @@
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, SqlSafeStr};
 
 use super::connection::Database;
-use super::fault::During;
+use super::fault::{During, refused_or_fault};
 use super::statement::{Tx, query};
 use crate::fault::Fault;
+use crate::store::deletion::StepFault;
 use crate::store::sql::engine::{Connection, Engine, Sql, Value};
 
 /// A statement with its values.
-pub(super) fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
+pub(super) fn bound<'q>(sql: impl SqlSafeStr, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
     values.iter().fold(query(sql), |query, value| match *value {
         Value::Number(number) => query.bind(number),
         Value::Count(count) => query.bind(count.map(number)),
@@ -20,6 +21,7 @@ pub(super) fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Query<'q, Postgres, P
         Value::Time(time) => query.bind(time.map(|at| at.naive_utc())),
         Value::Flag(flag) => query.bind(flag),
         Value::Ids(ids) => query.bind(ids),
+        Value::Texts(texts) => query.bind(texts),
         Value::After(delay) => query.bind(delay.as_secs_f64()),
         Value::Now => query,
     })
@@ -40,6 +42,16 @@ impl Connection for PgConnection {
 
     async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
         Ok(bound(sql, values).execute(self).await.during(what)?.rows_affected())
+    }
+
+    async fn composed(
+        &mut self,
+        sql: String,
+        values: &[Value<'_>],
+        what: &str,
+    ) -> Result<Vec<PgRow>, StepFault> {
+        let rows = bound(AssertSqlSafe(sql), values).fetch_all(self).await;
+        rows.map_err(|error| refused_or_fault(error, what))
     }
 }
 

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use super::connection::Database;
 use super::engine::number;
 use super::fault::During;
+use super::reference_sql::hides_some;
 use super::statement::{query, scalar};
 use super::status_sql::fitting;
 use crate::fault::Fault;
@@ -54,25 +55,17 @@ const WATCH: &str = concat!(
 );
 
 /// Those of our own tables whose row security lets this role see or change less than all rows.
-const HIDDEN: &str = "
+const HIDDEN: &str = concat!(
+    "
     select string_agg(t.relname::text, ', ' order by t.relname::text) as hidden
     from pg_class t
     where t.oid in (to_regclass('tikkun_background_jobs'), to_regclass('tikkun_set_aside'),
                     to_regclass('tikkun_cleanup_outbox'), to_regclass('tikkun_ended_sessions'),
-                    to_regclass('tikkun_store_check'), to_regclass('tikkun_certificates'))
-      and row_security_active(t.oid)
-      and not (
-          select (coalesce(bool_or(permissive and all_rows and command = '*'), false)
-                  or count(distinct command) filter (where permissive and all_rows and command <> '*') = 4)
-                 and coalesce(bool_and(permissive or all_rows), true)
-          from (select polcmd as command, polpermissive as permissive,
-                       (polcmd = 'a' or coalesce(pg_get_expr(polqual, polrelid), '') = 'true')
-                       and coalesce(pg_get_expr(polwithcheck, polrelid),
-                                    case when polcmd = 'a' then '' else 'true' end) = 'true' as all_rows
-                from pg_policy
-                where polrelid = t.oid and exists (
-                    select 1 from unnest(polroles) as role where
-                    case when role = 0 then true else pg_has_role(role, 'usage') end)) p)";
+                    to_regclass('tikkun_store_check'), to_regclass('tikkun_certificates'), to_regclass('tikkun_deletions'),
+                    to_regclass('tikkun_rows_set_aside'))
+      and ",
+    hides_some!("t.oid"),
+);
 
 #[async_trait]
 impl JobsSql for Database {

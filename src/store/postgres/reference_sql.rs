@@ -209,6 +209,27 @@ macro_rules! judged {
     };
 }
 
+/// Whether row security lets this role see or change less than all rows of a table.
+macro_rules! hides_some {
+    ($table:literal) => {
+        concat!(
+            "row_security_active(", $table, ")
+      and not (
+          select (coalesce(bool_or(permissive and all_rows and command = '*'), false)
+                  or count(distinct command) filter (where permissive and all_rows and command <> '*') = 4)
+                 and coalesce(bool_and(permissive or all_rows), true)
+          from (select polcmd as command, polpermissive as permissive,
+                       (polcmd = 'a' or coalesce(pg_get_expr(polqual, polrelid), '') = 'true')
+                       and coalesce(pg_get_expr(polwithcheck, polrelid),
+                                    case when polcmd = 'a' then '' else 'true' end) = 'true' as all_rows
+                from pg_policy
+                where polrelid = ", $table, " and exists (
+                    select 1 from unnest(polroles) as role where
+                    case when role = 0 then true else pg_has_role(role, 'usage') end)) p)"
+        )
+    };
+}
+
 /// The policies that bind a batch in what it reads and changes, as a text, to detect changes.
 macro_rules! bound_by {
     () => {
@@ -229,7 +250,8 @@ macro_rules! bound_by {
     };
 }
 pub(super) use {
-    bound, bound_by, hides, holders, judged, like_receipts, of_receipts, onto_attachments, policy_of_b, read,
+    bound, bound_by, hides, hides_some, holders, judged, like_receipts, of_receipts, onto_attachments,
+    policy_of_b, read,
 };
 /// The same as a statement.
 pub(super) const BOUND_BY: &str = bound_by!();

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::fault::{Fault, FaultKind};
+use crate::store::deletion::StepFault;
 use crate::store::row::Cells;
 
 /// The text of a statement.
@@ -28,6 +29,8 @@ pub enum Value<'a> {
     Flag(bool),
     /// A list of ids.
     Ids(&'a [i64]),
+    /// A list of texts.
+    Texts(&'a [String]),
     /// The time this long after now.
     After(Duration),
     /// The current time. Always the last value: a server uses its own clock, and its statements have no such
@@ -81,6 +84,15 @@ pub trait Connection: Send {
 
     /// Runs a statement and returns the number of changed rows.
     async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
+
+    /// Runs a statement that was put together from quoted names and checked expressions, and returns its rows. A refusal
+    /// of single rows is told apart.
+    async fn composed(
+        &mut self,
+        sql: String,
+        values: &[Value<'_>],
+        what: &str,
+    ) -> Result<Vec<Self::Row>, StepFault>;
 
     /// Runs a statement and returns its first row.
     async fn first(

@@ -4,6 +4,14 @@
 pub(super) mod background_jobs;
 mod certificates;
 pub(super) mod deletion_steps;
+mod described;
+mod described_batch;
+mod described_had;
+mod described_objects;
+mod described_removal;
+mod described_rows;
+pub(super) mod described_schema;
+mod described_state;
 mod ended_sessions;
 pub(super) mod engine;
 pub(super) mod outbox;
@@ -15,6 +23,8 @@ use std::sync::Arc;
 
 use self::background_jobs::{JobsSql, SqlBackgroundJobs};
 use self::certificates::SqlCertificates;
+use self::described::SqlDescribed;
+use self::described_schema::DescribedSql;
 use self::ended_sessions::SqlEndedSessions;
 use self::outbox::{OutboxSql, SqlOutbox};
 use self::receipts::{ReceiptsSql, SqlReceipts};
@@ -25,13 +35,14 @@ use super::measured::measured;
 /// The ports on one database; the metrics use the name of its engine.
 pub(super) fn ports<E>(database: E, engine: &'static str) -> Store
 where
-    E: JobsSql + OutboxSql + ReceiptsSql,
+    E: JobsSql + OutboxSql + ReceiptsSql + DescribedSql,
     Arc<E>: Deletions,
 {
     let database = Arc::new(database);
     let store = Store {
         background_jobs: Arc::new(SqlBackgroundJobs(Arc::clone(&database))),
         receipts: Arc::new(SqlReceipts(Arc::clone(&database))),
+        described: Arc::new(SqlDescribed(Arc::clone(&database))),
         outbox: Arc::new(SqlOutbox(Arc::clone(&database))),
         certificates: Arc::new(SqlCertificates(Arc::clone(&database))),
         ended_sessions: Arc::new(SqlEndedSessions(database)),

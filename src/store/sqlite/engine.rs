@@ -4,17 +4,21 @@ use async_trait::async_trait;
 use chrono::Utc;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, SqliteConnection};
 
 use super::connection::Database;
-use super::fault::During;
+use super::fault::{During, refused_or_fault};
 use super::{list, moment};
 use crate::fault::Fault;
 use crate::sqlite::Transaction;
+use crate::store::deletion::StepFault;
 use crate::store::sql::engine::{Connection, Engine, Sql, Value};
 use crate::store::sql::outbox::later;
 
-fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault> {
+fn bound<'q>(
+    sql: impl SqlSafeStr,
+    values: &[Value<'q>],
+) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault> {
     values.iter().try_fold(sqlx::query(sql), |query, value| {
         Ok(match *value {
             Value::Number(number) => query.bind(number),
@@ -23,6 +27,7 @@ fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Result<Query<'q, Sqlite, SqliteA
             Value::Time(time) => query.bind(time.map(moment::to_text)),
             Value::Flag(flag) => query.bind(flag),
             Value::Ids(ids) => query.bind(list::json(ids)?),
+            Value::Texts(texts) => query.bind(list::json(texts)?),
             Value::After(delay) => query.bind(moment::to_text(later(Utc::now(), delay))),
             Value::Now => query.bind(moment::to_text(Utc::now())),
         })
@@ -39,6 +44,16 @@ impl Connection for SqliteConnection {
 
     async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
         Ok(bound(sql, values)?.execute(self).await.during(what)?.rows_affected())
+    }
+
+    async fn composed(
+        &mut self,
+        sql: String,
+        values: &[Value<'_>],
+        what: &str,
+    ) -> Result<Vec<SqliteRow>, StepFault> {
+        let rows = bound(AssertSqlSafe(sql), values)?.fetch_all(self).await;
+        rows.map_err(|error| refused_or_fault(error, what))
     }
 }
 

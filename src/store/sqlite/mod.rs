@@ -8,6 +8,7 @@ mod cells;
 mod connection;
 mod deletion_sql;
 mod deletion_tx;
+mod described;
 mod engine;
 mod fault;
 mod jobs_sql;
