@@ -20,7 +20,8 @@ local function expire(registry, queue)
 end
 
 -- One look in a second is enough, however many processes there are.
-local looks_through = call('SET', ours('looked'), '1', 'NX', 'PX', '1000')
+local looks_through = call('GET', ours('looked')) ~= whole(SECONDS)
+if looks_through then call('SET', ours('looked'), whole(SECONDS)) end
 
 -- A part of what lies in the queue, from its tail to its head, to which ids move meanwhile. The next look goes on there.
 local function look_through(queue)
