@@ -75,11 +75,12 @@ async fn with_the_whole_hash_jobs_count_as_without_it() {
 async fn whole_hashes_that_are_too_many_for_one_answer_come_with_the_next() {
     let prefix = Prefix::new();
     let broker = with_hashes(&prefix).await;
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let names = ["a", "b", "c", "d", "e"];
     enqueue(&*broker, &names).await;
     for id in names {
         prefix.set_field(&format!("job:{id}"), "beside", &vec![b'x'; 60 << 10]).await;
     }
-    assert_eq!(ids(&fetch(&*broker, 12).await), names[..8]);
-    assert_eq!(ids(&fetch(&*broker, 12).await), names[8..]);
+    for answer in names.chunks(2) {
+        assert_eq!(ids(&fetch(&*broker, 12).await), answer);
+    }
 }
