@@ -149,7 +149,7 @@ async fn a_long_line_is_looked_through_in_parts() {
         redis.call('RPUSH', ARGV[1] .. 'queue:q', i)
     end";
     prefix.script(lua, &[&LENGTH.to_string()]).await;
-    for (looks, places) in [(1, vec![LENGTH, 1501]), (2, vec![1500, 501]), (3, vec![500, 2])] {
+    for (looks, places) in [(1, [LENGTH, 1501]), (2, [1500, 501]), (3, [500, 2])] {
         // A second later.
         prefix.ask(&["DEL", "tikkun:looked"]).await;
         for place in &places {
