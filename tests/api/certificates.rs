@@ -49,3 +49,21 @@ async fn a_deletion_has_a_certificate_that_anybody_can_verify() {
     let shown = service.call("GET", "/api/v1/config", &[KNOWN]).expect(200).body;
     assert!(shown.contains("certificate.key") && !shown.contains(KEY), "{shown}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_issued_hinders_no_deletion_and_comes_later() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 40).await;
+    let mut service = ground.service().set("TIKKUN_RESCUER__INTERVAL", "50ms").start().await;
+    ground.run("alter table tikkun_certificates rename to away").await;
+    let job = service.delete_all(7);
+    ground.completed(&mut service, job, &tenant).await;
+    service.says("certificates of deletions cannot be issued").await;
+    ground.run("alter table away rename to tikkun_certificates").await;
+    ground.certified(&mut service).await;
+    let path = format!("/api/v1/deletions/{job}/certificate");
+    let sealed = service.call("GET", &path, &[KNOWN]).expect(200).json();
+    assert!(sealed["signature"].is_null() && sealed["certificate"]["key"].is_null(), "{sealed}");
+    service.says("unsigned").await;
+    assert_eq!(service.lines("certificates of deletions cannot be issued").len(), 1, "told once");
+}
