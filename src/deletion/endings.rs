@@ -53,19 +53,21 @@ impl Deletion<'_> {
             Some(Status::Running) => {
                 tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} goes on in a newer attempt - stopping")
             }
-            Some(Status::Failed) if self.settings.revive_stale => {
+            Some(status @ (Status::Failed | Status::Queued))
+                if status == Status::Queued || self.settings.revive_stale =>
+            {
                 let attempt = self.row.note.attempt;
                 match self.tracker.ask(self.ctx, || Revive { id, attempt }).await {
                     Ok(true) => {
                         tracing::warn!(
-                            "job {id} was marked as failed from outside while it was alive; it goes on"
+                            "job {id} was marked as {status} from outside while it was alive; it goes on"
                         );
                         return None;
                     }
                     // A revival whose answer was lost is refused the second time.
                     Ok(false) if self.look().await == Some(Status::Running) => return None,
                     Ok(false) => {
-                        tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
+                        tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} was marked as {status} - stopping")
                     }
                     Err(stopped) => return Some(stopped.into_result()),
                 }

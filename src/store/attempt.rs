@@ -21,6 +21,8 @@ pub struct Trail {
     pub ended: Option<Status>,
     /// A user cancelled the row through Tikkun.
     pub cancelled_by_person: bool,
+    /// The row's own cursor or counters are not those of the job: they are to be written anew.
+    pub overwritten: bool,
 }
 
 /// A row of `background_jobs` with our record of its attempts.
@@ -153,6 +155,16 @@ pub fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep {
     }
 }
 
+/// Whether a row whose attempt is open is queued although nobody ended it: an old copy of the row was saved over it.
+pub(super) fn is_put_back(row: &Tracked, attempt: u32) -> bool {
+    let (job, trail) = (&row.job, &row.trail);
+    job.status == Status::Queued
+        && job.note.attempt == attempt
+        && attempt > 0
+        && !trail.cancelled_by_person
+        && trail.ended.is_none()
+}
+
 /// Whether a failed row may be revived under `attempt`. The caller checks that the tenant has no other active
 /// row.
 pub(super) fn may_revive(row: &Tracked, attempt: u32) -> bool {
@@ -259,6 +271,20 @@ mod tests {
         done.trail.ended = Some(Status::Completed);
         assert_eq!(end_step(&done, 1, &end), EndStep::Repeated);
         assert_eq!(end_step(&done, 1, &EndAttempt::Continuation), EndStep::NotOurs);
+    }
+
+    #[test]
+    fn only_a_queued_row_of_an_open_attempt_is_put_back() {
+        let queued = row(Status::Queued);
+        assert!(is_put_back(&queued, 1));
+        assert!(!is_put_back(&queued, 2));
+        assert!(!is_put_back(&row(Status::Cancelled), 1));
+        for trail in [
+            Trail { cancelled_by_person: true, ..Trail::default() },
+            Trail { ended: Some(Status::Failed), ..Trail::default() },
+        ] {
+            assert!(!is_put_back(&Tracked { trail, ..queued.clone() }, 1));
+        }
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::attempt::{self, Decision, EndStep, Tracked};
 use super::background_jobs::{Begin, Begun, EndAttempt, NotBegun};
 use super::first_look;
 use super::row_move::RowMove;
+use super::sql::status_notes::{NoteEnd, NoteStart};
 use super::sql::status_sql::StatusSql;
-use super::sql::status_tx::{NoteEnd, NoteStart, StatusTx};
+use super::sql::status_tx::StatusTx;
 use crate::fault::{Fault, FaultKind};
-use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
+use crate::job::{BackgroundJobId, Progress};
 
 /// The source of a fault where the database lets a row neither take the step nor end otherwise.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ async fn try_begin<E: StatusSql>(database: &E, begin: &Begin) -> Result<Begun, F
         Decision::Poison { barren, reason } => {
             let end = EndAttempt::Failed { error: reason.clone() };
             let ending = Ending { end: &end, barren: Some(barren), now };
-            ending.carry_out(&mut tx, &tracked.job).await?;
+            ending.carry_out(&mut tx, &tracked).await?;
             Begun::Refused(NotBegun::Poison(reason))
         }
         Decision::Start { attempt, barren } => {
@@ -98,31 +99,37 @@ async fn carry_out_start(
     entry_at: Option<DateTime<Utc>>,
 ) -> Result<BackgroundJob, Fault> {
     let (job, now) = (start.before, start.now);
-    tx.must_make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
+    let row_move = RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now };
+    let moved = tx.must_make(&row_move).await?;
     tx.note_start(start).await?;
     // If the row already names this queue job, Tikkun enqueued it, later than the request.
     let entry_at = entry_at.filter(|_| job.note.queue_job.as_ref() != Some(start.queue_job));
-    cover(tx, job, entry_at, now).await?;
+    let (cursor, progress) = coverage(tx, job, entry_at, now).await?;
+    // A database that dates rows anew with each update tells nothing by it of a new request.
+    let made = job.created_at.filter(|made| moved.created_at == Some(*made));
+    let cursor = Cursor { made, ..cursor };
+    tx.cover(job.id, &cursor, progress).await?;
+    tx.keep(job.id, &cursor, progress).await?;
     let started = tx.lock(job.id).await?;
     started.map(|tracked| tracked.job).ok_or_else(|| vanished(job.id))
 }
 
-/// Writes the row's coverage and total if they are missing. Receipts are not counted before the first batch.
-async fn cover(
+/// The row's coverage and counters, determined if they are missing. Receipts are not counted before the first batch.
+async fn coverage(
     tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
     entry_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<(), Fault> {
-    if job.cursor.foreign_to(job.business_id).is_some() {
-        return Ok(());
+) -> Result<(Cursor, Progress), Fault> {
+    let (cursor, given) = (&job.cursor, job.progress.total);
+    if cursor.foreign_to(job.business_id).is_some() || (cursor.upper_id.is_some() && given > 0) {
+        return Ok((cursor.clone(), job.progress));
     }
-    let given = job.progress.total;
-    let (cursor, live) = match job.cursor.upper_id {
-        Some(_) if given > 0 => return Ok(()),
+    let (cursor, live) = match cursor.upper_id {
         Some(upper) => {
-            let (live, _) = tx.covered(job.business_id, Some(upper), job.cursor.dated.as_ref()).await?;
-            (job.cursor.clone(), live)
+            let dated = cursor.dated.as_ref();
+            let (live, _) = tx.covered(job.business_id, Some(upper), dated, &cursor.there).await?;
+            (cursor.clone(), live)
         }
         None => first_look::bound(tx, job, entry_at, now).await?,
     };
@@ -130,7 +137,7 @@ async fn cover(
     // counted before the last ones came.
     let counted = live + job.progress.processed;
     let total = if cursor.left.is_none() { given.max(counted) } else { counted };
-    tx.cover(job.id, &cursor, total).await
+    Ok((cursor, Progress { total, ..job.progress }))
 }
 
 /// Records the receipts that exist at the first look at an active row without coverage. A later look changes
@@ -145,7 +152,13 @@ pub(super) async fn look<E: StatusSql>(database: &E, id: BackgroundJobId) -> Res
     let first_look = Some(first_look::kept_look(&mut tx, &job, now).await?);
     let bounds_of = Some(job.business_id);
     let bounds_for = Some(id);
-    tx.cover(id, &Cursor { first_look, bounds_of, bounds_for, ..job.cursor }, job.progress.total).await?;
+    let cursor = Cursor { first_look, bounds_of, bounds_for, made: job.created_at, ..job.cursor };
+    tx.cover(id, &cursor, job.progress).await?;
+    let after = tx.lock(id).await?.and_then(|row| row.job.created_at);
+    if after != job.created_at {
+        // The database dates rows anew with each update.
+        tx.cover(id, &Cursor { made: None, ..cursor }, job.progress).await?;
+    }
     tx.commit().await
 }
 
@@ -157,10 +170,14 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    async fn carry_out(&self, tx: &mut StatusTx<impl StatusSql>, job: &BackgroundJob) -> Result<(), Fault> {
+    async fn carry_out(&self, tx: &mut StatusTx<impl StatusSql>, row: &Tracked) -> Result<(), Fault> {
         let Self { end, barren, now } = *self;
+        let (job, overwritten) = (&row.job, row.trail.overwritten);
         let step = end.transition();
         tx.must_make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
+        if overwritten {
+            tx.cover(job.id, &job.cursor, job.progress).await?;
+        }
         let pause = match step {
             Move::Continue => Some(PauseReason::Continuation),
             Move::Pause => Some(PauseReason::Person),
@@ -186,7 +203,7 @@ pub(super) async fn end<E: StatusSql>(
         EndStep::Apply => {}
     }
     let ending = Ending { end, barren: None, now: tx.now().await? };
-    let ended = match ending.carry_out(&mut tx, &tracked.job).await {
+    let ended = match ending.carry_out(&mut tx, &tracked).await {
         Ok(()) => tx.commit().await,
         Err(fault) => {
             drop(tx);
@@ -203,7 +220,7 @@ pub(super) async fn end<E: StatusSql>(
     Err(judged(database, id, fault).await)
 }
 
-/// Revives a row that the web application's stale rule has failed.
+/// Revives a row that the web application's stale rule has failed, or that a save of its old columns has queued.
 pub(super) async fn revive<E: StatusSql>(
     database: &E,
     id: BackgroundJobId,
@@ -211,6 +228,12 @@ pub(super) async fn revive<E: StatusSql>(
 ) -> Result<bool, Fault> {
     let mut tx = StatusTx::begin(database, &format!("revive background job {id}")).await?;
     let Some(tracked) = tx.lock(id).await? else { return Ok(false) };
+    if attempt::is_put_back(&tracked, attempt) {
+        let (from, now) = (tracked.job.status, tx.now().await?);
+        tx.must_make(&RowMove { id, step: Move::Start, from, error: None, now }).await?;
+        tx.commit().await?;
+        return Ok(true);
+    }
     if !attempt::may_revive(&tracked, attempt) {
         return Ok(false);
     }

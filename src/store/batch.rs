@@ -202,7 +202,7 @@ fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<Attac
     Some(AttachmentsKept { count: before.count + more, ..before })
 }
 
-fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
+fn scope<'a>(row: &'a LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
     if let Some(reason) = row.cursor.foreign_to(row.business_id) {
         return Err(Fault::new(FaultKind::Permanent, reason));
     }
@@ -220,6 +220,7 @@ fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault>
         last_id: row.cursor.last_id,
         upper_id,
         dated: row.cursor.dated,
+        there: &row.cursor.there,
         only_set_aside_of: row.cursor.set_aside_of,
         target: &order.target,
         now: row.now,

@@ -57,8 +57,7 @@ pub(super) struct Reading {
     /// A receipt with a later time, up to `clock_until`, is newer than the request, and so are all higher
     /// ids. `None`: times do not tell this.
     pub(super) after: Option<DateTime<Utc>>,
-    /// A later time, up to `possible`, shows that receipts use another clock; then no time tells what is
-    /// newer.
+    /// A later time, up to `possible`, shows that receipts use another clock.
     pub(super) clock_until: DateTime<Utc>,
     /// At the first look, no clock of any zone showed a later time. A receipt with one was dated by hand, and
     /// is left alone unless it is dated `beyond`.
@@ -67,6 +66,10 @@ pub(super) struct Reading {
     pub(super) undated: bool,
     /// Receipts dated by hand later than this are covered; `None`: none.
     pub(super) beyond: Option<DateTime<Utc>>,
+    /// The time of the request on the clock that is ahead, if receipts use two clocks. A later time shows that a receipt
+    /// is newer than the request. A time between `clock_until` and this one shows that a receipt is older, and so are all
+    /// lower ids.
+    pub(super) other: Option<DateTime<Utc>>,
 }
 
 /// A range of ids.
@@ -85,6 +88,8 @@ pub(super) struct Seen {
     pub(super) other_clock: bool,
     /// The number of receipts that were dated by hand.
     pub(super) by_hand: i64,
+    /// The latest time that was not given by hand.
+    pub(super) latest: Option<DateTime<Utc>>,
 }
 
 /// How a row's creation time compares with that of its queue job.
@@ -102,7 +107,7 @@ impl Reading {
     /// For a request made now: it covers all receipts that exist. Other clocks, such as those of the application's
     /// hosts, may be ahead.
     pub(super) fn of_request_at(now: DateTime<Utc>) -> Self {
-        Self { after: None, clock_until: now, possible: now + SOON, undated: true, beyond: None }
+        Self { after: None, clock_until: now, possible: now + SOON, undated: true, beyond: None, other: None }
     }
 }
 
@@ -163,14 +168,23 @@ impl Known {
         let (undated, beyond) = (soon.is_some(), soon.is_some().then(|| at + LONG));
         match (self.one_clock(), soon) {
             (Some(row), _) => {
-                Reading { after: Some(row), clock_until: at + SOON, possible: at + SOON, undated, beyond }
+                let until = at + SOON;
+                Reading {
+                    after: Some(row),
+                    clock_until: until,
+                    possible: until,
+                    undated,
+                    beyond,
+                    other: None,
+                }
             }
             (None, Some(RowTime::Ahead(zone))) => {
-                Reading { after: self.row, clock_until: at + zone + SOON, possible, undated, beyond }
+                let clock_until = at + zone + SOON;
+                Reading { after: self.row, clock_until, possible, undated, beyond, other: None }
             }
             (None, Some(_)) => {
                 let ever = at + EVER;
-                Reading { after: None, clock_until: ever, possible: ever, undated, beyond }
+                Reading { after: None, clock_until: ever, possible: ever, undated, beyond, other: None }
             }
             (None, None) => Reading {
                 after: Some(self.requested_by() - ZONE - self.rounded()),
@@ -178,8 +192,18 @@ impl Known {
                 possible,
                 undated,
                 beyond,
+                other: None,
             },
         }
+    }
+
+    /// How to interpret times of two clocks: that of the request, and one that is ahead of it by the zone of which the
+    /// latest receipt tells at least.
+    pub(super) fn of_two_clocks(&self, reading: Reading, latest: DateTime<Utc>) -> Reading {
+        let Some((row, RowTime::Ahead(zone))) = self.row.zip(self.soon()) else { return reading };
+        let seconds = (latest - self.look.at - SOON).num_seconds();
+        let ahead = TimeDelta::seconds((seconds + QUARTER - 1).div_euclid(QUARTER) * QUARTER);
+        Reading { other: Some(row - zone + ahead), ..reading }
     }
 
     /// Why receipts are left alone, as text for users.
@@ -229,6 +253,7 @@ mod tests {
             possible: at(14 * 60 + 2),
             undated: true,
             beyond: Some(at(30 * 24 * 60 + 1)),
+            other: None,
         };
         assert_eq!(reading, expected);
     }
@@ -241,6 +266,7 @@ mod tests {
             possible: at(seen + 14 * 60 + 1),
             undated: false,
             beyond: None,
+            other: None,
         };
         assert_eq!(known(2).reading(), expected(0, 2));
         let carried_by_another = Known { entry: None, ..known(0) };
@@ -270,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn latest_receipt_tells_the_zone_of_the_clock_that_is_ahead() {
+        let soon = known(1);
+        let other = |latest| soon.of_two_clocks(soon.reading(), latest).other;
+        assert_eq!(other(at(121)), Some(at(120)), "made at the first look");
+        assert_eq!(other(at(119)), Some(at(120)), "made a minute before the request");
+        assert_eq!(other(at(181) + TimeDelta::seconds(30)), Some(at(180)), "its host is half a minute ahead");
+        let row_ahead = Known { row: Some(at(180)), ..known(1) };
+        assert_eq!(row_ahead.of_two_clocks(row_ahead.reading(), at(300)).other, Some(at(300)));
+        let late = known(2);
+        assert_eq!(late.of_two_clocks(late.reading(), at(121)).other, None);
+    }
+
+    #[test]
     fn row_without_a_time_is_bounded_by_a_soon_look_alone() {
         let reading = Known { row: None, ..known(1) }.reading();
         assert_eq!((reading.after, reading.undated), (None, true));
@@ -286,6 +325,7 @@ mod tests {
             possible: at(601),
             undated: false,
             beyond: None,
+            other: None,
         };
         assert_eq!(reading, expected);
         assert!(Known { clocks, ..known(1) }.reading().undated, "without a time the look decides");

@@ -96,6 +96,8 @@ pub(super) struct Scope<'a> {
     pub(super) upper_id: i64,
     /// Only receipts with such creation times; `None`: all.
     pub(super) dated: Option<Dated>,
+    /// The ranges of ids that were there at the request; empty: not known.
+    pub(super) there: &'a [i64],
     /// Only receipts that this row set aside.
     pub(super) only_set_aside_of: Option<BackgroundJobId>,
     /// The store of the objects.

@@ -44,21 +44,34 @@ pub(super) async fn kept_look(
     Ok(FirstLook { before_id: seen.first_after.map(|_| seen.before.unwrap_or(0)), ..look })
 }
 
-/// The coverage of a request made now: how many receipts, the last of them, and, if creation times are on one
-/// clock, the time by which a newer receipt with a lower id is recognised.
+/// The coverage of a request made now.
+#[derive(Default)]
+pub(super) struct AllThereIs {
+    /// How many receipts.
+    pub(super) receipts: i64,
+    /// The last of them.
+    pub(super) newest: Option<i64>,
+    /// If creation times are on one clock, the times of what was there.
+    pub(super) dated: Option<Dated>,
+    /// The newest ids of what was there: another receipt among them came later, whatever its time.
+    pub(super) there: Vec<i64>,
+}
+
+/// The coverage of a request made now.
 pub(super) async fn all_there_is(
     tx: &mut StatusTx<impl StatusSql>,
     tenant: BusinessId,
     now: DateTime<Utc>,
-) -> Result<(i64, Option<i64>, Option<Dated>), Fault> {
-    let Some(newest) = tx.newest(tenant, 0).await? else { return Ok((0, None, None)) };
+) -> Result<AllThereIs, Fault> {
+    let Some(newest) = tx.newest(tenant, 0).await? else { return Ok(AllThereIs::default()) };
     let reading = Reading::of_request_at(now);
     let seen = tx.seen(tenant, ALL..=newest, &reading).await?;
     let one_clock = tx.clocks().await?.comparable && seen.by_hand == 0;
     // What is there may have been dated by a clock that is ahead; what comes from now on has a later time.
     let until = if seen.other_clock { reading.possible } else { reading.clock_until };
     let dated = Dated { until, undated: reading.undated, beyond: None };
-    Ok((seen.live, Some(newest), one_clock.then_some(dated)))
+    let there = tx.there(tenant, newest).await?;
+    Ok(AllThereIs { receipts: seen.live, newest: Some(newest), dated: one_clock.then_some(dated), there })
 }
 
 /// The coverage of a row that does not state it: its cursor with the coverage, and the number of receipts.
@@ -79,10 +92,13 @@ pub(super) async fn bound(
         reading = known.reading();
         seen = tx.seen(job.business_id, ALL..=look.newest_id, &reading).await?;
     }
-    let first_after = seen.first_after.filter(|_| !seen.other_clock);
+    if let Some(latest) = seen.latest.filter(|_| seen.other_clock) {
+        reading = known.of_two_clocks(reading, latest);
+        seen = tx.seen(job.business_id, ALL..=look.newest_id, &reading).await?;
+    }
     // The limit is an id that was seen. Ids between it and the first newer one may have been taken by a transaction
     // that is not committed yet and that dates its receipts by its own beginning.
-    let before = first_after.map(|_| seen.before.unwrap_or(0));
+    let before = seen.first_after.map(|_| seen.before.unwrap_or(0));
     let before_then = look.before_id.filter(|_| known.one_clock().is_some());
     let upper = [before, before_then].into_iter().flatten().fold(look.newest_id, i64::min);
     // What comes later under a low id, as from a transaction that was open then, is recognised by its time where
@@ -94,7 +110,7 @@ pub(super) async fn bound(
     let dated = (after.is_some() || !all).then_some(dated);
     let covered = match upper == look.newest_id {
         true if all => seen.live,
-        _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
+        _ => tx.covered(job.business_id, Some(upper), dated.as_ref(), &[]).await?.0,
     };
     let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading, &seen) };
     let left = Some(left).filter(|left| left.receipts > 0);

@@ -16,6 +16,7 @@ mod described;
 mod ended_sessions;
 mod first_look;
 mod keep_rules;
+mod kept;
 mod measured;
 mod outbox;
 mod person_steps;
@@ -26,6 +27,7 @@ mod row;
 mod row_move;
 mod sql;
 mod sqlite;
+mod there;
 mod trial;
 
 use std::sync::Arc;

@@ -5,11 +5,12 @@ use chrono::{DateTime, Utc};
 use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
 use super::first_look::{all_there_is, bound};
 use super::row_move::RowMove;
+use super::sql::status_notes::{NewRow, NotePerson};
 use super::sql::status_sql::StatusSql;
-use super::sql::status_tx::{NewRow, NotePerson, StatusTx};
+use super::sql::status_tx::StatusTx;
 use crate::fault::{Fault, FaultKind};
-use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
+use crate::job::{BackgroundJobId, Progress};
 
 /// Creates a row, unless the tenant has an active one or nothing to delete. On a full disk it creates none: those that
 /// are there need what is left.
@@ -29,7 +30,8 @@ pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) ->
         let winner = tx.active(request.business_id, &request.job_type).await?;
         return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));
     };
-    tx.cover(id, &Cursor { bounds_for: Some(id), ..cursor }, total).await?;
+    let progress = Progress { total, ..Progress::default() };
+    tx.cover(id, &Cursor { bounds_for: Some(id), ..cursor }, progress).await?;
     tx.note_queue_job(id, &request.queue_job, now).await?;
     let made = tx.lock(id).await?.ok_or_else(|| gone(&what))?;
     tx.commit().await?;
@@ -43,12 +45,13 @@ async fn covered(
     now: DateTime<Utc>,
 ) -> Result<Option<(i64, Cursor)>, Fault> {
     let tenant = request.business_id;
+    let mut there = Vec::new();
     let (mut set_aside_of, mut dated) = (None, None);
     let (total, upper) = match request.covers {
         Coverage::Everything => {
-            let (total, newest, made) = all_there_is(tx, tenant, now).await?;
-            dated = made;
-            (total, newest)
+            let all = all_there_is(tx, tenant, now).await?;
+            (dated, there) = (all.dated, all.there);
+            (all.receipts, all.newest)
         }
         Coverage::RestOf(earlier) => {
             let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
@@ -59,8 +62,8 @@ async fn covered(
                 Some(_) => job.cursor,
                 None => bound(tx, &job, None, now).await?.0,
             };
-            dated = cursor.dated;
-            tx.covered(tenant, cursor.upper_id, dated.as_ref()).await?
+            (dated, there) = (cursor.dated, cursor.there);
+            tx.covered(tenant, cursor.upper_id, dated.as_ref(), &there).await?
         }
         Coverage::SetAsideOf(earlier) => {
             set_aside_of = Some(earlier);
@@ -68,9 +71,8 @@ async fn covered(
         }
     };
     let bounds_of = Some(tenant);
-    let cursor =
-        |upper| Cursor { upper_id: Some(upper), bounds_of, dated, set_aside_of, ..Cursor::default() };
-    Ok(upper.map(|upper| (total, cursor(upper))))
+    let cursor = Cursor { upper_id: upper, bounds_of, dated, there, set_aside_of, ..Cursor::default() };
+    Ok(upper.map(|_| (total, cursor)))
 }
 
 /// Fails a row whose attempt cannot begin.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::attempt::{Tracked, Trail};
+use super::kept;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Cursor, Note, PauseReason, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId, Progress};
@@ -17,7 +18,7 @@ macro_rules! select_jobs {
             "j.last_error, j.cursor, j.created_at, j.updated_at, j.started_at, j.finished_at, j.heartbeat_at, ",
             "coalesce(n.attempt, 0) as attempt, n.queue_job, n.pause_reason, n.waiting_for, n.rate, ",
             "n.eta_seconds, coalesce(n.barren_attempts, 0) as barren_attempts, n.changed_by, ",
-            "n.start_last_id, n.start_processed, coalesce(n.revived, false) as revived, n.ended, ",
+            "n.kept, n.start_last_id, n.start_processed, coalesce(n.revived, false) as revived, n.ended, ",
             "coalesce(n.cancelled_by_person, false) as cancelled_by_person ",
             "from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id ",
             $tail
@@ -47,14 +48,17 @@ pub(super) trait Cells {
 
 /// The row with our record of its attempts.
 pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
+    let job = job(row)?;
+    let overwritten = (cursor(row, job.id)?, progress(row)?) != (job.cursor.clone(), job.progress);
     let trail = Trail {
         start_last_id: row.number("start_last_id")?,
         start_processed: row.number("start_processed")?,
         revived: row.flag("revived")?,
         ended: row.text("ended")?.as_deref().and_then(Status::parse),
         cancelled_by_person: row.flag("cancelled_by_person")?,
+        overwritten,
     };
-    Ok(Tracked { job: job(row)?, trail })
+    Ok(Tracked { job, trail })
 }
 
 /// The row; `None`, with a line in the log, if it is unreadable, so that the others are still processed.
@@ -72,21 +76,44 @@ pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
 /// The row without our record of its attempts.
 pub(super) fn job(row: &impl Cells) -> Result<BackgroundJob, Fault> {
     let id = BackgroundJobId(row.needed("id")?);
+    let (status, created_at) = (status(row, id)?, time(row, id, "created_at")?);
+    let (cursor, progress) = state(row, id, status, created_at)?;
     Ok(BackgroundJob {
         id,
         business_id: BusinessId(row.needed("business_id")?),
         requested_by_user_id: row.number("requested_by_user_id")?,
         job_type: row.text("job_type")?.unwrap_or_default(),
-        status: status(row, id)?,
-        progress: progress(row)?,
+        status,
+        progress,
         last_error: row.text("last_error")?,
-        cursor: cursor(row, id)?,
-        created_at: time(row, id, "created_at")?,
+        cursor,
+        created_at,
         updated_at: time(row, id, "updated_at")?,
         started_at: time(row, id, "started_at")?,
         finished_at: time(row, id, "finished_at")?,
         heartbeat_at: time(row, id, "heartbeat_at")?,
         note: note(row)?,
+    })
+}
+
+/// Cursor and counters: those of our own copy where it is of the same request. A new request in an old row has neither
+/// the coverage nor the total of the old one.
+fn state(
+    row: &impl Cells,
+    id: BackgroundJobId,
+    status: Status,
+    created_at: Option<DateTime<Utc>>,
+) -> Result<(Cursor, Progress), Fault> {
+    let (cursor, progress) = (cursor(row, id)?, progress(row)?);
+    if cursor.is_of_earlier_request(status, created_at) {
+        let fresh = Cursor { other: cursor.other, ..Cursor::default() };
+        return Ok((fresh, Progress { total: 0, ..progress }));
+    }
+    let ended = row.text("ended")?.as_deref().and_then(Status::parse);
+    let kept = kept::parse(row.text("kept")?.as_deref()).filter(|kept| kept.is_of(status, ended, created_at));
+    Ok(match kept {
+        Some(kept) => kept.over(cursor, progress),
+        None => (cursor, progress),
     })
 }
 

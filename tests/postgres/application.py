@@ -3,6 +3,7 @@
     application.py make URL            creates all tables
     application.py request URL TENANT  inserts the row of a deletion; prints its id
     application.py read URL JOB        prints the row as the application reads it, as JSON
+    application.py save URL JOB ROW    writes all columns of a row that was read before, as JSON
 """
 import datetime as dt
 import json
@@ -122,6 +123,12 @@ def main(command, url, *arguments):
             job = session.get(BackgroundJob, int(arguments[0]))
             print(json.dumps({column.name: getattr(job, column.name) for column in BackgroundJob.__table__.columns},
                              default=lambda value: value.isoformat()))
+        elif command == "save":
+            job = session.get(BackgroundJob, int(arguments[0]))
+            for column, value in json.loads(arguments[1]).items():
+                is_time = column.endswith("_at") and value is not None
+                setattr(job, column, dt.datetime.fromisoformat(value) if is_time else value)
+            session.commit()
         else:
             sys.exit(f"no such command: {command}")
 

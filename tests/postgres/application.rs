@@ -69,6 +69,27 @@ async fn database_in_a_zone_of_its_own_deletes_what_was_there_and_nothing_that_c
     );
 }
 
+/// As a view of the application does that loads a row, changes a field and writes all columns, in its own time.
+#[tokio::test]
+async fn row_that_the_application_saves_as_it_was_before_takes_nothing_back() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 100).await;
+    let job: i64 = ground.application(&["request", "7"]).parse().unwrap();
+    let read = || ground.application(&["read", &job.to_string()]);
+    let queued = read();
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "2s").start().await;
+    ground.enqueue("entry", job).await;
+    ground.processed(&mut service, job, 20).await;
+    let running = read();
+    for (loaded, processed) in [(&queued, 40), (&running, 60), (&queued, 80)] {
+        ground.application(&["save", &job.to_string(), loaded]);
+        ground.processed(&mut service, job, processed).await;
+    }
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.processed, row.last_error), (1, 100, None));
+    assert!(service.lines("Backing off").is_empty() && service.lines("JOB FAILED").is_empty());
+}
+
 #[tokio::test]
 async fn facade_asks_and_cancels_on_the_same_tables() {
     let ground = Ground::new().await;

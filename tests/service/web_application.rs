@@ -268,6 +268,65 @@ async fn receipts_that_get_another_creation_time_during_the_deletion_are_told() 
     assert_eq!((row.succeeded, row.last_error, ground.live(7).await), (5, None, 0));
 }
 
+/// A button "try again" of the application uses the row once more.
+#[tokio::test]
+async fn row_that_is_dated_anew_and_enqueued_again_is_a_new_request() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let hours_ago = |hours: u8| format!("strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{hours} hours')");
+    ground.run(format!("update background_jobs set created_at = {} where id = {job}", hours_ago(3))).await;
+    let mut service = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms").start().await;
+    let looked =
+        format!("select count(*) from background_jobs where id = {job} and cursor like '%first_look%'");
+    service.until("a first look", async |_| (ground.number(looked.clone()).await == 1).then_some(())).await;
+    let late =
+        (70901..=70905).map(|id| format!("({id}, 7, {})", hours_ago(1))).collect::<Vec<_>>().join(", ");
+    ground
+        .run(format!(
+            "update background_jobs set status = 'failed' where id = {job};
+             insert into receipts (id, business_id, created_at) values {late};
+             update background_jobs set status = 'queued', created_at = {} where id = {job}",
+            hours_ago(0)
+        ))
+        .await;
+    ground.enqueue("again", job).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded, row.last_error), (65, 65, None));
+    assert_eq!(ground.live(7).await, 0);
+}
+
+/// As an ORM does that writes all columns of a row that it loaded before.
+#[tokio::test]
+async fn save_of_old_columns_takes_nothing_back_and_a_cancel_among_them_is_heeded() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "2s").start().await;
+    let save = |job: i64, status: &str| {
+        ground.run(format!(
+            "update background_jobs set status = '{status}', cursor = null, total = 0, processed = 0, succeeded = 0,
+                 failed_count = 0, started_at = null, heartbeat_at = null where id = {job}"
+        ))
+    };
+    ground.enqueue("entry", job).await;
+    ground.processed(&mut service, job, 20).await;
+    save(job, "running").await;
+    ground.processed(&mut service, job, 40).await;
+    save(job, "queued").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.total, row.succeeded, row.last_error), (1, 60, 60, None));
+    assert!(service.lines("Backing off").is_empty());
+
+    let tenant = ground.tenant(9, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    ground.enqueue("other", job).await;
+    ground.processed(&mut service, job, 20).await;
+    save(job, "cancelled").await;
+    service.says(&format!("🛑 Job {job} was cancelled - stopping")).await;
+    assert_eq!((ground.row(job).await.status.as_str(), ground.live(9).await), ("cancelled", 40));
+}
+
 #[tokio::test]
 async fn status_drift_a_queued_row_without_an_entry_is_enqueued() {
     let ground = Ground::new().await;

@@ -62,8 +62,10 @@ pub async fn a_row_without_a_creation_time_covers_everything(rig: &Rig) {
     let id = rig.web_row().await;
     rig.set(id, "created_at = null, total = null").await;
     assert_eq!(rig.begin(id).await.cursor.upper_id, Some(0), "nothing is there yet");
-    rig.set(id, "cursor = null, status = 'queued'").await;
+    rig.set(id, "status = 'cancelled'").await;
     rig.seed(2).await;
+    let id = rig.web_row().await;
+    rig.set(id, "created_at = null, total = null").await;
     let job = begun(rig.try_begin(id, "q2").await);
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
 }

@@ -14,6 +14,7 @@ mod pooler_later;
 mod postgres_server;
 mod postgres_views;
 mod refusals;
+mod requests;
 pub mod rig;
 mod sessions;
 mod sqlite_file;
@@ -130,6 +131,17 @@ macro_rules! contract {
                 a_request_that_was_paused_before_it_was_looked_at_gives_no_late_receipt_away
                 a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one
                 what_was_looked_at_for_another_tenant_bounds_nothing
+            }
+            requests {
+                two_clocks_in_one_column_give_no_late_receipt_away
+                an_id_that_is_given_out_late_is_of_no_request_through_us_whatever_its_time
+                the_rest_of_a_request_through_us_leaves_out_ids_that_were_given_out_late
+                a_row_that_is_queued_again_and_dated_anew_is_a_new_request
+                a_row_that_is_queued_again_under_its_own_date_is_the_same_request
+                a_database_that_dates_rows_anew_by_itself_makes_no_new_request
+                a_save_of_old_columns_during_the_run_takes_nothing_back
+                a_save_of_the_old_status_leaves_the_attempt_its_row
+                a_cancel_that_is_saved_with_old_columns_is_heeded
             }
             people {
                 a_request_twice_is_active

@@ -326,6 +326,13 @@ impl Rig {
         self.run(&format!("update background_jobs set {assignments} where id = {id}")).await;
     }
 
+    /// A cursor as of an earlier version of Tikkun, which keeps no copy of it.
+    pub async fn set_cursor(&self, id: BackgroundJobId, cursor: &str) {
+        self.set(id, &format!("cursor = '{cursor}'")).await;
+        self.run(&format!("update tikkun_background_jobs set kept = null where background_job_id = {id}"))
+            .await;
+    }
+
     pub async fn get(&self, id: BackgroundJobId) -> BackgroundJob {
         self.store.background_jobs.get(id).await.unwrap().unwrap()
     }

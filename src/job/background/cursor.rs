@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::status::Status;
 use crate::job::{BackgroundJobId, BusinessId};
+
+/// A program that reads a time and writes it back may round it by less than this.
+const ROUNDING: TimeDelta = TimeDelta::seconds(1);
 
 /// The position and coverage of a deletion, as JSON text in the column `cursor`. Unknown keys are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,12 +27,20 @@ pub struct Cursor {
     /// The row for which the bounds were taken; `None` without bounds and in rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds_for: Option<BackgroundJobId>,
+    /// The creation time of that row, by which a new request in the same row is known; `None` if the row has none, or if the
+    /// database dates rows anew by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<DateTime<Utc>>,
     /// A Tikkun process's first look at a row without an upper id, kept until the upper id is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_look: Option<FirstLook>,
     /// Only receipts with such creation times are covered; `None`: all up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated: Option<Dated>,
+    /// The newest ids that were there at the request, as ascending ranges: the first id of each and the first one behind it,
+    /// in turn. No other receipt is covered; empty: all up to the upper id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub there: Vec<i64>,
     /// The receipts that existed at the first look and that the request leaves alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftAlone>,
@@ -90,6 +102,16 @@ impl Cursor {
             return self;
         }
         Self { last_id: self.last_id, other: self.other, ..Self::default() }
+    }
+}
+
+impl Cursor {
+    /// Whether the coverage is that of an earlier request in the same row: the application has queued the row once more
+    /// and dated it anew. Only a queued row can be a new request.
+    #[must_use]
+    pub fn is_of_earlier_request(&self, status: Status, made: Option<DateTime<Utc>>) -> bool {
+        let dated_anew = self.made.zip(made).is_some_and(|(before, made)| made - before > ROUNDING);
+        status == Status::Queued && dated_anew
     }
 }
 
@@ -163,6 +185,21 @@ mod tests {
         assert_eq!((cursor.last_id, cursor.upper_id), (12345, None));
         assert_eq!(Cursor::parse(Some(&cursor.to_string())).unwrap(), cursor);
         assert_eq!(cursor.other["batch"], 7);
+    }
+
+    #[test]
+    fn only_a_queued_row_that_is_dated_anew_is_a_new_request() {
+        let made = DateTime::UNIX_EPOCH;
+        let cursor = Cursor { made: Some(made), ..Cursor::default() };
+        let later = Some(made + TimeDelta::seconds(2));
+        assert!(cursor.is_of_earlier_request(Status::Queued, later));
+        for status in [Status::Running, Status::Paused, Status::Failed] {
+            assert!(!cursor.is_of_earlier_request(status, later), "{status}");
+        }
+        for same in [None, Some(made), Some(made + TimeDelta::milliseconds(500))] {
+            assert!(!cursor.is_of_earlier_request(Status::Queued, same), "{same:?}");
+        }
+        assert!(!Cursor::default().is_of_earlier_request(Status::Queued, later));
     }
 
     #[test]

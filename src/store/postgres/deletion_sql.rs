@@ -44,7 +44,7 @@ pub(super) const LOCK_JOB: &str = concat!(
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
            coalesce(j.failed_count, 0) as failed_count, n.attempt,
-           (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now, (",
+           (n.revived or n.barren_attempts > 0) as recovering, n.kept, now() at time zone 'utc' as now, (",
     bound_by!(),
     ") as bound_by, (",
     names!(),
@@ -67,24 +67,28 @@ pub(super) const TAKE: TakeSql = TakeSql {
     forward: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
+       and (cardinality($5::bigint[]) = 0 or width_bucket(r.id::bigint, $5::bigint[]) % 2 = 1)
      order by r.id limit $2"
     ),
     dated_forward: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
-       and (r.created_at <= $5 or r.created_at > $7 or (r.created_at is null and $6))
+       and (cardinality($5::bigint[]) = 0 or width_bucket(r.id::bigint, $5::bigint[]) % 2 = 1)
+       and (r.created_at <= $6 or r.created_at > $8 or (r.created_at is null and $7))
      order by r.id limit $2"
     ),
     sweep: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and (cardinality($5::bigint[]) = 0 or width_bucket(r.id::bigint, $5::bigint[]) % 2 = 1)
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
     ),
     dated_sweep: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
-       and (r.created_at <= $5 or r.created_at > $7 or (r.created_at is null and $6))
+       and (cardinality($5::bigint[]) = 0 or width_bucket(r.id::bigint, $5::bigint[]) % 2 = 1)
+       and (r.created_at <= $6 or r.created_at > $8 or (r.created_at is null and $7))
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
     ),
@@ -99,7 +103,7 @@ pub(super) const TAKE: TakeSql = TakeSql {
 /// are deleted; otherwise the foreign keys would update a receipt once per attachment. Deletes the rows of
 /// attachments, and writes their objects to the outbox unless a remaining row shares the object; keys differ
 /// if any byte does, whatever the column's collation says. Moves the job's row from its locked values, only
-/// while it is running, and counts what is gone in our note. All or nothing.
+/// while it is running, and counts what is gone in our note, with our own copy of the row. All or nothing.
 macro_rules! change {
     ($status:literal) => {
         concat!(
@@ -138,7 +142,7 @@ macro_rules! change {
         set receipts_counted = receipts_counted + $14,
             attachments_removed = attachments_removed + cardinality($4::bigint[]),
             attachments_referenced = attachments_referenced + $15,
-            objects_condemned = objects_condemned + (select count(*) from written)
+            objects_condemned = objects_condemned + (select count(*) from written), kept = $16
         where background_job_id = $5)
     select id, key from written order by id"
         )

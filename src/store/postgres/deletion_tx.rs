@@ -34,6 +34,7 @@ use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, Kept, LockedJob, Moved, Scope, StepFault, Taken,
     Unreferenced, strays,
 };
+use crate::store::kept;
 use crate::store::row::Cells as _;
 use crate::store::sql::deletion_steps::{count_removed, locked_job, move_cursor, note_recovered};
 use crate::store::sql::outbox::condemned;
@@ -198,6 +199,7 @@ impl PostgresDeletionTx {
         moved: &Moved<'_>,
     ) -> Result<Vec<PgRow>, StepFault> {
         let sql = if failpoint::is_off("check.cancel") { CHANGE_CANCELLED } else { CHANGE };
+        let kept = kept::text(moved.cursor, moved.progress)?;
         query(sql)
             .persistent(self.database.named())
             .bind(scope.now.naive_utc())
@@ -215,6 +217,7 @@ impl PostgresDeletionTx {
             .bind(moved.progress.failed)
             .bind(i64::from(moved.counts.receipts))
             .bind(i64::from(moved.counts.referenced))
+            .bind(kept)
             .fetch_all(&mut *self.tx)
             .await
             .map_err(|error| refused_or_fault(error, CHANGING))

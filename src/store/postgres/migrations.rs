@@ -19,12 +19,13 @@ use crate::store::Migrated;
 /// Our migrations; their table distinguishes them from those of the web application.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| migrator("tikkun_store_migrations", &MIGRATIONS));
 /// The files that create and update our tables.
-const MIGRATIONS: [File; 7] = [
+const MIGRATIONS: [File; 8] = [
     (1, "tikkun tables", include_str!("migrations/0001_tikkun_tables.sql")),
     (2, "refused objects", include_str!("migrations/0002_refused_objects.sql")),
     (3, "newest error", include_str!("migrations/0003_newest_error.sql")),
     (10, "ended sessions", include_str!("migrations/0010_ended_sessions.sql")),
     (11, "store check", include_str!("migrations/0011_store_check.sql")),
+    (12, "kept state", include_str!("migrations/0012_kept_state.sql")),
     (20, "certificates", include_str!("migrations/0020_certificates.sql")),
     (30, "described deletions", include_str!("migrations/0030_described_deletions.sql")),
 ];

@@ -81,15 +81,23 @@ impl StatusSql for Database {
     select seen.*, (select max(id)::bigint from receipts
                     where business_id = $1 and is_deleted is not true and id < seen.first_after) as before
     from (
-        select count(*) as live, (min(id) filter (where created_at > $3 and created_at <= $4))::bigint as first_after,
+        select count(*) as live,
+               (min(id) filter (
+                   where (created_at > $3 and created_at <= $4 or created_at > $7 and created_at <= $5)
+                     and id >= coalesce((
+                         select max(id)::bigint + 1 from receipts
+                         where $7::timestamp is not null and business_id = $1 and is_deleted is not true
+                           and id between $6 and $2 and created_at > $4 and created_at <= $7), $6)))::bigint as first_after,
                coalesce(bool_or(created_at > $4 and created_at <= $5), false) as other_clock,
+               (max(created_at) filter (where created_at <= $5))::timestamp as latest,
                count(*) filter (where created_at > $5) as by_hand
         from receipts where business_id = $1 and is_deleted is not true and id between $6 and $2) seen";
 
     const COVERED: Sql = "
     select count(*) as receipts, max(id)::bigint as newest from receipts
     where business_id = $1 and is_deleted is not true and id <= $2
-      and ($3::timestamp is null or created_at <= $3 or created_at > $5::timestamp or (created_at is null and $4))";
+      and ($3::timestamp is null or created_at <= $3 or created_at > $5::timestamp or (created_at is null and $4))
+      and (cardinality($6::bigint[]) = 0 or width_bucket(id::bigint, $6::bigint[]) % 2 = 1)";
 
     const SET_ASIDE_OF: Sql = "
     select count(*) as receipts, max(r.id)::bigint as newest

@@ -7,6 +7,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::Pass;
 use crate::store::deletion::{BatchCounts, LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
+use crate::store::kept;
 use crate::store::row::{self, Cells};
 
 /// Moves the locked cursor and counters, only while the row is running.
@@ -15,6 +16,9 @@ pub const MOVE_CURSOR: &str = "
     set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
         updated_at = $7, heartbeat_at = $7
     where id = $1 and status = 'running'";
+
+/// Writes our own copy of cursor and counters.
+pub const KEEP: &str = "update tikkun_background_jobs set kept = $2 where background_job_id = $1";
 
 /// Resets the count of attempts without progress, and allows another revival, after a successful batch.
 pub const RECOVERED: &str = "
@@ -28,9 +32,9 @@ pub const COUNT: &str = "
         attachments_referenced = attachments_referenced + $4, objects_condemned = objects_condemned + $5
     where background_job_id = $1";
 
-/// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. If creation
-/// times restrict the request, `$5` is the latest one, `$6` says whether receipts without one are included,
-/// and receipts with one after `$7`, if it is not null, are.
+/// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. `$5` are the ranges of
+/// ids that were there at the request, if they are known. If creation times restrict the request, `$6` is the latest
+/// one, `$7` says whether receipts without one are included, and receipts with one after `$8`, if it is not null, are.
 pub struct TakeSql {
     /// Live receipts after `$3`, up to `$4`.
     pub forward: Sql,
@@ -46,7 +50,7 @@ pub struct TakeSql {
 
 impl TakeSql {
     /// The statement for a batch, and its values.
-    pub fn choose(&self, scope: &Scope<'_>, limit: u32) -> (Sql, Vec<Value<'static>>) {
+    pub fn choose<'a>(&self, scope: &Scope<'a>, limit: u32) -> (Sql, Vec<Value<'a>>) {
         let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
         let (sql, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
             (Some(of), ..) => (self.set_aside, scope.last_id, of.0),
@@ -56,6 +60,9 @@ impl TakeSql {
             (None, Pass::Sweep, Some(_)) => (self.dated_sweep, scope.upper_id, scope.job.0),
         };
         let mut values = vec![scope.business_id.0.into(), limit.into(), from.into(), other.into()];
+        if scope.only_set_aside_of.is_none() {
+            values.push(Value::Ids(scope.there));
+        }
         if let Some(dated) = dated {
             values.extend([Value::from(dated.until), dated.undated.into(), dated.beyond.into()]);
         }
@@ -65,18 +72,23 @@ impl TakeSql {
 
 /// The locked row of the job, at the database's time.
 pub fn locked_job(found: &impl Cells, job: BackgroundJobId, now: DateTime<Utc>) -> Result<LockedJob, Fault> {
+    let (cursor, progress) = (row::cursor(found, job)?, row::progress(found)?);
+    let (cursor, progress) = match kept::parse(found.text("kept")?.as_deref()) {
+        Some(kept) => kept.over(cursor, progress),
+        None => (cursor, progress),
+    };
     Ok(LockedJob {
         business_id: BusinessId(found.needed("business_id")?),
         status: row::status(found, job)?,
         attempt: row::count(found, "attempt")?,
-        progress: row::progress(found)?,
-        cursor: row::cursor(found, job)?,
+        progress,
+        cursor,
         recovering: found.flag("recovering")?,
         now,
     })
 }
 
-/// Moves cursor and counters.
+/// Moves cursor and counters, and our own copy of them.
 pub async fn move_cursor(
     tx: &mut impl Connection,
     scope: &Scope<'_>,
@@ -94,6 +106,8 @@ pub async fn move_cursor(
         scope.now.into(),
     ];
     tx.run(MOVE_CURSOR, &values, what).await?;
+    let kept = kept::text(moved.cursor, moved.progress)?;
+    tx.run(KEEP, &[scope.job.0.into(), kept.as_str().into()], what).await?;
     Ok(())
 }
 

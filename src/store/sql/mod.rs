@@ -16,6 +16,7 @@ mod ended_sessions;
 pub(super) mod engine;
 pub(super) mod outbox;
 pub(super) mod receipts;
+pub(super) mod status_notes;
 pub(super) mod status_sql;
 pub(super) mod status_tx;
 

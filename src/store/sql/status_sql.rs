@@ -33,7 +33,7 @@ macro_rules! note_start {
     values ($1, $2, $3, $4, $5, $6, $7, 'due')
     on conflict (background_job_id) do update set
         attempt = excluded.attempt, queue_job = excluded.queue_job, barren_attempts = excluded.barren_attempts,
-        start_last_id = excluded.start_last_id, start_processed = excluded.start_processed,
+        start_last_id = excluded.start_last_id, start_processed = excluded.start_processed, kept = null,
         pause_reason = null, waiting_for = null, rate = null, eta_seconds = null, ended = null,
         cancelled_by_person = false, updated_at = excluded.updated_at, certificate = 'due',
         receipts_counted = case when excluded.start_processed > 0 then n.receipts_counted else 0 end,
@@ -110,7 +110,7 @@ pub(super) const NOTE_QUEUE_JOB: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at, certificate)
     values ($1, $2, $3, 'due')
     on conflict (background_job_id) do update set
-        attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, start_last_id = null,
+        attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, kept = null, start_last_id = null,
         start_processed = null, revived = false, pause_reason = null, waiting_for = null, rate = null,
         eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
         updated_at = excluded.updated_at, certificate = 'due', receipts_counted = 0,
@@ -133,8 +133,19 @@ pub(super) const NEWEST: &str = "
     select cast(id as bigint) as newest from receipts where business_id = $1 and is_deleted is not true
     order by id desc limit 1 offset $2";
 
-/// Adds coverage and total to a row of the web application. Receipts are not counted before the first batch.
-pub(super) const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";
+/// Writes coverage and total of a row of the web application, and counters that were overwritten. Receipts are not
+/// counted before the first batch.
+pub(super) const COVER: &str = "
+    update background_jobs set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6
+    where id = $1";
+
+/// The tenant's newest `$3` ids up to one, as at most `$4` ranges without a gap, the highest first.
+pub(super) const THERE: &str = "
+    select cast(min(id) as bigint) as first_id, cast(max(id) as bigint) as last_id
+    from (select id, id + row_number() over (order by id desc) as run
+          from (select id from receipts where business_id = $1 and is_deleted is not true and id <= $2
+                order by id desc limit $3) newest) runs
+    group by run order by last_id desc limit $4";
 
 /// Inserts a queued row; returns nothing if the unique index already has an active one.
 pub(super) const INSERT: &str = "

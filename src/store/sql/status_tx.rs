@@ -2,79 +2,22 @@
 
 use chrono::{DateTime, Utc};
 
-use super::engine::{Connection as _, Engine, Sql, Value};
+use super::deletion_steps::KEEP;
+use super::engine::{Connection as _, Engine, RowOf, Sql, Value};
+use super::status_notes::{NewRow, NoteEnd, NotePerson, NoteStart};
 use super::status_sql::{
     ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNBEGUN,
-    NOTE_UNENDED, ONE, OTHER_ACTIVE, StatusSql,
+    NOTE_UNENDED, ONE, OTHER_ACTIVE, StatusSql, THERE,
 };
 use crate::fault::Fault;
-use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
-use crate::job::{BackgroundJobId, BusinessId, JobId};
-use crate::store::NewRequest;
+use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
+use crate::job::{BackgroundJobId, BusinessId, JobId, Progress};
 use crate::store::attempt::Tracked;
 use crate::store::coverage::{Clocks, Ids, Reading, Seen};
+use crate::store::kept;
 use crate::store::row::{self, Cells};
 use crate::store::row_move::RowMove;
-
-/// The beginning of an attempt, for the note.
-pub struct NoteStart<'a> {
-    /// The row as it was before.
-    pub before: &'a BackgroundJob,
-    /// The new fence.
-    pub attempt: u32,
-    /// The queue job that executes it.
-    pub queue_job: &'a JobId,
-    /// How many attempts before it made no progress.
-    pub barren: u32,
-    /// The time.
-    pub now: DateTime<Utc>,
-}
-
-/// The end of an attempt, for the note.
-pub struct NoteEnd<'a> {
-    /// The row.
-    pub id: BackgroundJobId,
-    /// The attempt; a note of a newer one is not changed.
-    pub attempt: u32,
-    /// The new status of the row.
-    pub ended: Status,
-    /// The reason for a pause, if paused.
-    pub pause: Option<PauseReason>,
-    /// Who or what paused it; `None` keeps the noted name.
-    pub by: Option<&'a str>,
-    /// The number of attempts without progress; `None` keeps it.
-    pub barren: Option<u32>,
-    /// The time.
-    pub now: DateTime<Utc>,
-}
-
-/// A user's request, for the note.
-pub struct NotePerson<'a> {
-    /// The row.
-    pub id: BackgroundJobId,
-    /// The reason for a pause, if paused.
-    pub pause: Option<PauseReason>,
-    /// The user.
-    pub by: &'a str,
-    /// Whether it was a cancel.
-    pub cancelled: bool,
-    /// The queue job that executes it from now on; `None` keeps the noted one.
-    pub queue_job: Option<&'a JobId>,
-    /// The time.
-    pub now: DateTime<Utc>,
-}
-
-/// A new row.
-pub struct NewRow<'a> {
-    /// The request.
-    pub request: &'a NewRequest,
-    /// The number of covered receipts.
-    pub total: i64,
-    /// Its cursor, with the start and the end.
-    pub cursor: &'a Cursor,
-    /// The time.
-    pub now: DateTime<Utc>,
-}
+use crate::store::there;
 
 /// The transaction of a change. Dropping it rolls it back.
 pub struct StatusTx<E: Engine> {
@@ -125,10 +68,10 @@ impl<E: StatusSql> StatusTx<E> {
 
     /// Changes a row whose status was read under the lock. If it is unchanged, that is a permanent fault: a
     /// trigger, a rule or a policy prevents the change, and no false success may be reported.
-    pub async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
+    pub async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<BackgroundJob, Fault> {
         let made = self.make(row_move).await?;
-        let stands = made && self.lock(row_move.id).await?.is_some_and(|row| row_move.is_made(&row.job));
-        if stands { Ok(()) } else { Err(row_move.left_as_it_was()) }
+        let row = if made { self.lock(row_move.id).await? } else { None };
+        row.map(|row| row.job).filter(|job| row_move.is_made(job)).ok_or_else(|| row_move.left_as_it_was())
     }
 
     /// Notes a new fence and the start position, and clears the live figures of the last attempt.
@@ -226,28 +169,42 @@ impl<E: StatusSql> StatusTx<E> {
     /// What the creation times of the tenant's live receipts with these ids show.
     pub async fn seen(&mut self, tenant: BusinessId, ids: Ids, reading: &Reading) -> Result<Seen, Fault> {
         let (tenant, from, to) = (tenant.0.into(), (*ids.start()).into(), (*ids.end()).into());
-        let Reading { after, clock_until, possible, .. } = *reading;
+        let Reading { after, clock_until, possible, other, .. } = *reading;
         let (after, until, possible) = (after.into(), clock_until.into(), possible.into());
-        let seen = self.tx.one(E::SEEN, &[tenant, to, after, until, possible, from], &self.what).await?;
+        let values = [tenant, to, after, until, possible, from, other.into()];
+        let seen = self.tx.one(E::SEEN, &values, &self.what).await?;
         Ok(Seen {
             live: seen.needed("live")?,
             first_after: seen.number("first_after")?,
             before: seen.number("before")?,
             other_clock: seen.flag("other_clock")?,
             by_hand: seen.needed("by_hand")?,
+            latest: seen.time("latest")?,
         })
     }
 
-    /// The number of live receipts up to an id, if there is one, with such creation times, and the highest of them.
+    /// The tenant's newest live receipts up to an id, as for [`Cursor::there`].
+    pub async fn there(&mut self, tenant: BusinessId, up_to: i64) -> Result<Vec<i64>, Fault> {
+        let values = [tenant.0.into(), up_to.into(), there::IDS.into(), there::RANGES.into()];
+        let found = self.tx.rows(THERE, &values, &self.what).await?;
+        let range = |row: &RowOf<E>| Ok((row.needed("first_id")?, row.needed("last_id")?));
+        let ranges: Vec<_> = found.iter().map(range).collect::<Result<_, Fault>>()?;
+        Ok(there::bounds(&ranges))
+    }
+
+    /// The number of live receipts up to an id, if there is one, with such creation times and of those that were `there`,
+    /// and the highest of them.
     pub async fn covered(
         &mut self,
         tenant: BusinessId,
         up_to: Option<i64>,
         dated: Option<&Dated>,
+        there: &[i64],
     ) -> Result<(i64, Option<i64>), Fault> {
         let (until, beyond) = (dated.map(|dated| dated.until), dated.and_then(|dated| dated.beyond));
         let (up_to, undated) = (up_to.unwrap_or(i64::MAX), dated.is_some_and(|dated| dated.undated));
-        let values = [tenant.0.into(), up_to.into(), until.into(), undated.into(), beyond.into()];
+        let there = Value::Ids(there);
+        let values = [tenant.0.into(), up_to.into(), until.into(), undated.into(), beyond.into(), there];
         self.receipts(E::COVERED, &values).await
     }
 
@@ -260,9 +217,34 @@ impl<E: StatusSql> StatusTx<E> {
         self.receipts(E::SET_ASIDE_OF, &[tenant.0.into(), earlier.0.into()]).await
     }
 
-    /// Adds coverage and total to a row of the web application.
-    pub async fn cover(&mut self, id: BackgroundJobId, cursor: &Cursor, total: i64) -> Result<(), Fault> {
-        self.run(COVER, &[id.0.into(), cursor.to_string().as_str().into(), total.into()]).await
+    /// Writes coverage and counters of a row.
+    pub async fn cover(
+        &mut self,
+        id: BackgroundJobId,
+        cursor: &Cursor,
+        progress: Progress,
+    ) -> Result<(), Fault> {
+        let cursor = cursor.to_string();
+        let Progress { total, processed, succeeded, failed } = progress;
+        let values = [
+            id.0.into(),
+            cursor.as_str().into(),
+            total.into(),
+            processed.into(),
+            succeeded.into(),
+            failed.into(),
+        ];
+        self.run(COVER, &values).await
+    }
+
+    /// Writes our own copy of cursor and counters.
+    pub async fn keep(
+        &mut self,
+        id: BackgroundJobId,
+        cursor: &Cursor,
+        progress: Progress,
+    ) -> Result<(), Fault> {
+        self.run(KEEP, &[id.0.into(), kept::text(cursor, progress)?.as_str().into()]).await
     }
 
     /// Inserts a queued row; `None` if the unique index already has an active one.

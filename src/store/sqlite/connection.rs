@@ -14,13 +14,14 @@ const TUNING: Tuning = Tuning { readers: 4, row_buffer: 50, pragmas: &[] };
 /// The table of our migrations, apart from those of the web application.
 const MIGRATIONS_TABLE: &str = "tikkun_store_migrations";
 /// The files that create and update our tables.
-const MIGRATIONS: [File; 8] = [
+const MIGRATIONS: [File; 9] = [
     (1, "application tables", include_str!("migrations/0001_application_tables.sql")),
     (2, "tikkun tables", include_str!("migrations/0002_tikkun_tables.sql")),
     (3, "parked objects", include_str!("migrations/0003_parked_objects.sql")),
     (4, "refused objects", include_str!("migrations/0004_refused_objects.sql")),
     (5, "newest error", include_str!("migrations/0005_newest_error.sql")),
     (10, "ended sessions", include_str!("migrations/0010_ended_sessions.sql")),
+    (12, "kept state", include_str!("migrations/0012_kept_state.sql")),
     (20, "certificates", include_str!("migrations/0020_certificates.sql")),
     (30, "described deletions", include_str!("migrations/0030_described_deletions.sql")),
 ];

@@ -1,5 +1,6 @@
 //! The statements of a deletion batch, as text.
 
+use super::list::there;
 use super::moment::dated;
 use crate::store::sql::deletion_steps::TakeSql;
 
@@ -8,35 +9,47 @@ pub(super) const LOCK_JOB: &str = "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
            coalesce(j.failed_count, 0) as failed_count, coalesce(n.attempt, 0) as attempt,
-           coalesce(n.revived or n.barren_attempts > 0, 0) as recovering,
+           coalesce(n.revived or n.barren_attempts > 0, 0) as recovering, n.kept,
            (select schema_version from pragma_schema_version) as schema_version
     from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = ?1";
 
 /// The statements that take receipts.
 pub(super) const TAKE: TakeSql = TakeSql {
-    forward: "
-    select id from receipts
-    where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
-    order by id limit $2",
+    forward: concat!(
+        "select id from receipts
+     where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
+       and ",
+        there!("$5"),
+        "
+     order by id limit $2"
+    ),
     dated_forward: concat!(
         "select id from receipts
      where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
        and ",
-        dated!("$5", "$6", "$7"),
+        there!("$5"),
+        " and ",
+        dated!("$6", "$7", "$8"),
         "
      order by id limit $2"
     ),
-    sweep: "
-    select id from receipts
-    where business_id = $1 and is_deleted is not true and id <= $3
-      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
-    order by id limit $2",
+    sweep: concat!(
+        "select id from receipts
+     where business_id = $1 and is_deleted is not true and id <= $3
+       and ",
+        there!("$5"),
+        "
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
+     order by id limit $2"
+    ),
     dated_sweep: concat!(
         "select id from receipts
      where business_id = $1 and is_deleted is not true and id <= $3
        and ",
-        dated!("$5", "$6", "$7"),
+        there!("$5"),
+        " and ",
+        dated!("$6", "$7", "$8"),
         "
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
      order by id limit $2"

@@ -1,6 +1,7 @@
 //! The statements of a change of status that are specific to SQLite.
 
 use super::connection::Database;
+use super::list::there;
 use super::moment::{dated, made};
 use crate::store::sql::engine::Sql;
 use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
@@ -18,8 +19,17 @@ impl StatusSql for Database {
     const SEEN: Sql = concat!(
         "select seen.*, (select max(id) from receipts
             where business_id = $1 and is_deleted is not true and id < seen.first_after) as before
-     from (select count(*) as live, min(id) filter (where made > $3 and made <= $4) as first_after,
+     from (select count(*) as live,
+            min(id) filter (where (made > $3 and made <= $4 or made > $7 and made <= $5)
+                and id >= coalesce((select max(id) + 1 from receipts
+                    where $7 is not null and business_id = $1 and is_deleted is not true and id between $6 and $2
+                      and ",
+        made!(),
+        " > $4 and ",
+        made!(),
+        " <= $7), $6)) as first_after,
             coalesce(max(made > $4 and made <= $5), 0) as other_clock,
+            strftime('%Y-%m-%d %H:%M:%f000', max(made) filter (where made <= $5)) as latest,
             count(*) filter (where made > $5) as by_hand
      from (select id, ",
         made!(),
@@ -32,7 +42,8 @@ impl StatusSql for Database {
      where business_id = $1 and is_deleted is not true and id <= $2
        and ($3 is null or ",
         dated!("$3", "$4", "$5"),
-        ")"
+        ") and ",
+        there!("$6")
     );
 
     const SET_ASIDE_OF: Sql = "
