@@ -36,8 +36,7 @@ impl Advice {
         Self::says("`tikkun outbox list` shows what is there and why it stays");
     /// After: a deletion has no certificate.
     pub(super) const CERTIFICATE_LATER: Self = Self::says(
-        "it has one shortly after it has ended, while a service runs; `tikkun top` shows the deletions, `--data FOLDER` \
-                 looks elsewhere",
+        "it has one soon after it has ended, while a service runs; `tikkun top` shows the deletions",
     );
     /// After: a file of certificates cannot be read.
     pub(super) const EXPORT_CERTIFICATES: Self =
