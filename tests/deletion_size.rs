@@ -20,7 +20,7 @@ use tikkun::job::{
 };
 use tikkun::kinds::{names, registry};
 use tikkun::store::{
-    Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, open_sqlite,
+    Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, Store, open_sqlite,
 };
 use tikkun::supervision::{HealthTable, Strategy, Supervisor, SupervisorSpec, Turns};
 use tikkun::tracking::StatusTracker;
@@ -121,6 +121,20 @@ struct Ended {
     asked: Vec<u32>,
 }
 
+/// Deletions by a configuration that describes none.
+fn describes_nothing(store: &Store, batches: &BatchPorts, thread: &actix_rt::ArbiterHandle) -> DescribedTeam {
+    DescribedTeam {
+        descriptions: Arc::new(Descriptions::new(Vec::new(), Arc::clone(&store.described), DEADLINE)),
+        described: Arc::clone(&store.described),
+        outbox: Arc::clone(&store.outbox),
+        blobs: Arc::clone(&batches.blobs),
+        clean_up: CleanUpLimits { deadline: DEADLINE, backoff: batches.outbox_backoff },
+        deadline: DEADLINE,
+        transaction_deadline: batches.transaction_deadline,
+        thread: thread.clone(),
+    }
+}
+
 /// Runs the deletion 27 on a file that `sql` has been run on.
 async fn deletion(
     settings: DeletionSettings,
@@ -168,17 +182,7 @@ async fn deletion(
         clean_up: CleanUpMode::Off,
     };
     let read = Arc::clone(&jobs);
-    let described = DescribedTeam {
-        descriptions: Arc::new(Descriptions::new(Vec::new(), Arc::clone(&store.described), DEADLINE)),
-        described: Arc::clone(&store.described),
-        outbox: Arc::clone(&store.outbox),
-        blobs: Arc::clone(&batches.blobs),
-        clean_up: CleanUpLimits { deadline: DEADLINE, backoff: batches.outbox_backoff },
-        deadline: DEADLINE,
-        transaction_deadline,
-        thread: thread.clone(),
-    };
-    let described = DeleteDescribed::new(settings.clone(), described);
+    let described = DeleteDescribed::new(settings.clone(), describes_nothing(&store, &batches, &thread));
     let team = DeletionTeam { tracker, jobs: read, deadline: DEADLINE, batches, supervisor, thread };
     let deletions = (DeleteReceipts::new(settings, team), described);
     let registry = registry(Registry::default(), deletions, false);

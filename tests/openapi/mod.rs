@@ -17,7 +17,7 @@ use self::ground::Ground;
 use self::process::{SECRET, Service};
 
 /// Longer than schemathesis may take, several times over.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// The same cases each time, so many for one operation and phase, and commands that can be repeated as they are told.
 const OPTIONS: &str = "--seed 6 --max-examples 40 --workers 1 --generation-database none --request-timeout 20 \
      --report ndjson --output-sanitize false --no-color";

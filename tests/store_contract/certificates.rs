@@ -175,7 +175,9 @@ pub async fn a_row_with_the_id_of_an_earlier_one_counts_from_nothing(rig: &Rig) 
     rig.delete_all(&job, 2).await;
     rig.run("delete from tikkun_cleanup_outbox").await;
     // The application empties its table, and its ids begin anew.
-    rig.set(job.id, "status = 'queued', processed = 0, succeeded = 0, cursor = null").await;
+    let at = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6f");
+    let anew = format!("status = 'queued', processed = 0, succeeded = 0, cursor = null, created_at = '{at}'");
+    rig.set(job.id, &anew).await;
     let again = rig.begin(job.id).await;
     end(rig, &again, EndAttempt::Completed).await;
     let certificate = issue_one(rig).await;

@@ -561,18 +561,19 @@ pub async fn sql_in_any_field_is_refused_and_changes_nothing(rig: &Rig) {
     assert_eq!(rig.number("select count(*) from tikkun_deletions").await, 0);
 }
 
+/// Tables and a view that no deletion can have.
+const UNFIT: &str = "
+    create view recordings_view as select * from recordings;
+    create table pairs (a integer, b integer, made timestamp, primary key (a, b));
+    create table trees (id integer primary key, parent_id integer references trees (id));
+    create table heads (id integer primary key, best_id integer);
+    create table tails (id integer primary key, head_id integer references heads (id), body text);
+    create table loose (recording_id integer, file_id integer);
+    create table odd (id real primary key)";
+
 pub async fn bad_descriptions_are_named_with_their_place(rig: &Rig) {
     with_files(rig).await;
-    rig.run(
-        "create view recordings_view as select * from recordings;
-         create table pairs (a integer, b integer, made timestamp, primary key (a, b));
-         create table trees (id integer primary key, parent_id integer references trees (id));
-         create table heads (id integer primary key, best_id integer);
-         create table tails (id integer primary key, head_id integer references heads (id), body text);
-         create table loose (recording_id integer, file_id integer);
-         create table odd (id real primary key)",
-    )
-    .await;
+    rig.run(UNFIT).await;
     let simple = |table: &str, id: &str, rest: &str| {
         format!("[[deletion]]\nname = \"x\"\ntable = \"{table}\"\nid = \"{id}\"\n{rest}")
     };
@@ -677,6 +678,20 @@ pub async fn bad_description_leaves_the_others_usable(rig: &Rig) {
     let examined = examined(rig, &format!("{other}{DESCRIBED}")).await;
     let usable: Vec<_> = examined.iter().map(|one| (one.name.as_str(), one.fitted.is_some())).collect();
     assert_eq!(usable, [("gone", false), ("recordings", true)]);
+}
+
+pub async fn mark_of_a_description_out_of_use_lets_no_object_go(rig: &Rig) {
+    recordings(rig).await;
+    rig.run("alter table recordings add column is_public boolean; update recordings set is_public = true")
+        .await;
+    let wrong = "[[deletion]]\nname = \"wrong\"\ntable = \"recordings\"\nid = \"kind\"\nrows = { mark = \"is_public\" }\n";
+    let text = format!("{wrong}{DESCRIBED}");
+    let [wrong, one] = examined(rig, &text).await.try_into().unwrap();
+    assert!(wrong.fitted.is_none());
+    let deletion = one.fitted.unwrap();
+    let row = begun(rig, &deletion, Some("7")).await;
+    ran(rig, &deletion, &row, 9).await;
+    assert_eq!(condemned(rig).await, ["a10", "a11", "r1", "r2"], "another tenant has the others");
 }
 
 pub async fn trigger_on_a_described_table_is_told(rig: &Rig) {

@@ -212,6 +212,7 @@ macro_rules! contract {
                 missing_index_is_told_with_the_statement_that_makes_it
                 cycles_and_undescribed_cascades_are_refused
                 bad_description_leaves_the_others_usable
+                mark_of_a_description_out_of_use_lets_no_object_go
                 trigger_on_a_described_table_is_told
             }
             concurrency {

@@ -67,9 +67,18 @@ pub(super) async fn examine<E: DescribedSql>(
         };
         tried.insert(one.place.clone(), outcome);
     }
-    let neighbours = neighbours(all, &live, (&trials, &tried));
-    let known = Known { dialect: E::DIALECT, live: &live, tried: &tried, neighbours: &neighbours };
-    Ok(all.iter().enumerate().map(|(number, one)| check(&known, number, one)).collect())
+    let mut neighbours = neighbours(all, &live, (&trials, &tried));
+    let check_all = |neighbours: &Neighbours| -> Vec<ExaminedDeletion> {
+        let known = Known { dialect: E::DIALECT, live: &live, tried: &tried, neighbours };
+        all.iter().enumerate().map(|(number, one)| check(&known, number, one)).collect()
+    };
+    // What is marked counts as deleted, but a description that is out of use says nothing of that.
+    for (one, examined) in all.iter().zip(check_all(&neighbours)) {
+        if let (RowsEnd::Mark { mark, .. }, Some(_)) = (&one.rows, &examined.fitted) {
+            neighbours.marks.insert(one.table.clone(), mark.clone());
+        }
+    }
+    Ok(check_all(&neighbours))
 }
 
 /// Tries an expression in a query that reads nothing; the inner error says why it is none.
@@ -101,7 +110,7 @@ async fn try_out<E: DescribedSql>(
     Ok(Ok(()))
 }
 
-/// What each description knows of the others. A place whose expression is none is left out.
+/// What each description knows of the others, but for marks. A place whose expression is none is left out.
 fn neighbours(
     all: &[DescribedDeletion],
     live: &LiveSchema,
@@ -120,11 +129,6 @@ fn neighbours(
     found.keys.sort();
     found.keys.dedup();
     for one in all {
-        if let RowsEnd::Mark { mark, .. } = &one.rows
-            && live.tables.get(&one.table).is_some_and(|table| table.column(mark).is_some())
-        {
-            found.marks.insert(one.table.clone(), mark.clone());
-        }
         pointers(&one.table, &one.objects, live, &mut found.pointers);
         let mut open: Vec<_> = one.also.iter().collect();
         while let Some(child) = open.pop() {
