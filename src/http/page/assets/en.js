@@ -60,7 +60,8 @@ export const en = {
     "The processes of a Python worker cannot be started; below is which one, and why. Its jobs wait, and continue by themselves; others run.",
   reason_deletions_unusable: {
     one: "{count} described deletion does not fit the tables and is out of use; `tikkun doctor` says why. Others run.",
-    other: "{count} described deletions do not fit the tables and are out of use; `tikkun doctor` says why. Others run.",
+    other:
+      "{count} described deletions do not fit the tables and are out of use; `tikkun doctor` says why. Others run.",
   },
   reason_many_failed: {
     one: "{count} job has failed; more than {limit} is unusual. Look at it under Jobs.",
