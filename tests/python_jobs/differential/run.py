@@ -136,6 +136,9 @@ class Ground:
     def until(self, job, status):
         self._wait(lambda: self.connection.hget(job.key, "status") == status.encode(), f"{job.id}: {status}")
 
+    def until_it_naps(self, job):
+        self._wait(lambda: self.connection.exists("naps:" + job.id), f"{job.id}: napping")
+
     def until_worker(self, state):
         def is_so():
             states = [self.connection.hget(name, "state") for name in self.connection.smembers("rq:workers")]

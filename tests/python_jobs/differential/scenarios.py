@@ -296,10 +296,9 @@ def stopping(name, since=1, worker="plain", **options):
     def run(s):
         from rq.command import send_stop_job_command
 
-        job = s.enqueue(app.nap, 30, **{k: v() for k, v in options.items()})
-        s.until(job, "started")
+        job = s.enqueue(app.nap_openly, **{k: v() for k, v in options.items()})
+        s.until_it_naps(job)
         s.until_worker("busy")
-        time.sleep(0.2)
         send_stop_job_command(s.connection, job.id)
         s.until(job, "stopped")
 
@@ -318,10 +317,9 @@ stopping("stopped_with_retries", retry=lambda: Retry(max=3), on_failure=lambda: 
 def kill_horse_command(s):
     from rq.command import send_kill_horse_command
 
-    job = s.enqueue(app.nap, 30)
-    s.until(job, "started")
+    job = s.enqueue(app.nap_openly)
+    s.until_it_naps(job)
     s.until_worker("busy")
-    time.sleep(0.2)
     send_kill_horse_command(s.connection, s.worker())
     s.until(job, "failed")
 
