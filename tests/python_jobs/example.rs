@@ -198,7 +198,8 @@ fn the_wheel_is_installed_by_pip_and_runs_the_example_application() {
     assert!(application.ended().success(), "{}", application.log());
     assert!(application.log().contains("tikkun has left"), "{}", application.log());
     assert!(test_kill_process_group(Pid::from_child(&application.process)).is_err(), "a process is left");
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left behind");
+    let left = fs::read_dir(&temporary).unwrap().map(|one| one.unwrap().path());
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "nothing is left behind");
 }
 
 fn assert_is_described_as_in_the_manifest(wheel: &Path, environment: &Path) {

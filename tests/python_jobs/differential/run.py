@@ -139,6 +139,9 @@ class Ground:
     def until_it_naps(self, job):
         self._wait(lambda: self.connection.exists("naps:" + job.id), f"{job.id}: napping")
 
+    def until_a_webhook_came(self):
+        self._wait(lambda: self.connection.exists("webhooks"), "a webhook")
+
     def until_worker(self, state):
         def is_so():
             states = [self.connection.hget(name, "state") for name in self.connection.smembers("rq:workers")]

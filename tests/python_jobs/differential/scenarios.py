@@ -535,6 +535,8 @@ def webhooks(name, function, *args, **options):
         s.lingers = True
         hooks = [Webhook(s.url, status, method="POST") for status in ("finished", "failed")]
         s.enqueue(function, *args, webhooks=hooks, **{k: v() for k, v in options.items()})
+        if function is not app.crash:
+            s.until_a_webhook_came()
 
     run.__name__ = name
     scenario(needs="webhooks")(run)
