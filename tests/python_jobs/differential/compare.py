@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 # Seconds by which moments and lives of keys may differ between two runs of the same scenario.
-LATITUDE = 10
+LATITUDE = 4
 # Seconds by which keys live longer on the server under Tikkun: it drops what has ended itself, and then nothing is lost that
 # was enqueued again meanwhile.
 GRACE = 5
